@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 UV = Path(sys.executable).parent / "uv"
 
-TESTS = ("tests/client", "tests/contract", "tests/stores", "tests/web", "tests/worker")
+TESTS = ("tests/client", "tests/contract", "tests/exporters", "tests/stores", "tests/web", "tests/worker")
 """The tests in which a driver or a framework takes part."""
 
 NEEDED = (

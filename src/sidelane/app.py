@@ -92,8 +92,8 @@ class Sidelane:
     ) -> None:
         self.configuration: Configuration = load_settings(**{"store": store, **(settings or {})})
         self.queues = queues_by_name(queues)
-        self.services = Services(self.settings)
-        self.registry, self.files = self.services.registry, self.services.files
+        self.services = services = Services(self.settings)
+        self.registry, self.files, self.telemetry = services.registry, services.files, services.telemetry
         self.schedules = Schedules(lambda: self.client, self.registry)
         self.consumers = ConsumerRegistry(self.registry)
         self._modules = tasks
@@ -292,7 +292,7 @@ class Sidelane:
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
         """Open the lane while a FastAPI application runs: `FastAPI(lifespan=lane.lifespan)`."""
-        async with self.open():
+        async with self.open(), self.services.api_process.heartbeats(self.client.store):
             yield
 
     def worker(
@@ -395,7 +395,11 @@ async def _open(lane: Sidelane, workers: int) -> AsyncIterator[Sidelane]:
     lane.load()
     async with AsyncExitStack() as stack:
         client = Client(
-            await open_store(lane.settings.store), settings=lane.settings, files=lane.files, registry=lane.registry
+            await open_store(lane.settings.store),
+            settings=lane.settings,
+            files=lane.files,
+            registry=lane.registry,
+            telemetry=lane.telemetry,
         )
         stack.push_async_callback(client.close)
         for warning in client.store.durability_warnings:
@@ -413,7 +417,7 @@ async def _remote_worker(
 ) -> AsyncIterator[Worker]:
     lane.load()
     async with AsyncExitStack() as stack:
-        transports = TransportPool()
+        transports = TransportPool(lane.telemetry)
         stack.push_async_callback(transports.close)
         stack.push_async_callback(lane.files.close)
         worker = message_worker(

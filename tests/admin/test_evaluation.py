@@ -9,13 +9,12 @@ from sidelane.admin.findings.evaluation import Attention, findings
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.findings.memory import MEMORY, Memory, load_memory, save_memory
 from sidelane.admin.findings.mutes import load_mutes, mute, unmute
-from sidelane.admin.findings.reading import WORKER_EXITS
 from sidelane.client.declarations import DECLARATIONS, Declarations, load_declarations
 from sidelane.model.job import Failure, JobSpec
 from sidelane.model.outcome import AttemptResult, Failed
 from sidelane.model.problem import Problem
 from sidelane.model.shared_state import JournalAppend, ValueChange
-from sidelane.model.worker import ClaimRequest, WorkerInfo
+from sidelane.model.worker import WORKER_EXITS, ClaimRequest, WorkerInfo
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 from sidelane.stores.factory import open_store

@@ -45,6 +45,8 @@ def filled(driver: StoreDriver) -> StoreDriver:
         ("jobs", [ID, "running", LONG[:12]]),
         ("dead", [ID[::-1], "APIConnect"]),
         ("queues", ["chat", "READY", "RUNNING", "WORKERS"]),
+        ("queues --since 1h", ["chat", "STARTED", "FAILED", "P95"]),
+        ("tasks", [LONG[:12], "STARTED", "FAILED", "P50"]),
         ("limits", ["1 of 1", "when a job ends"]),
         ("schedules", ["nightly-report", "*/15 2-4 * * 1-5", "America/Argentina", "NEXT"]),
         ("workers", ["w1", "1 of 200", "chat"]),
@@ -52,7 +54,7 @@ def filled(driver: StoreDriver) -> StoreDriver:
     ],
 )
 def test_tables_fit_80_columns(filled: StoreDriver, sidelane: Command, command: str, complete: list[str]) -> None:
-    result = sidelane(command, env=NARROW)
+    result = sidelane(*command.split(), env=NARROW)
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 80, result.stdout
     for text in complete:

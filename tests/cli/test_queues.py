@@ -1,17 +1,20 @@
 """`sidelane queues`: list, pause, resume and drain."""
 
+import re
 import signal
 from dataclasses import replace
 
 import pytest
 
-from sidelane.model.job import State
+from sidelane.model.job import Failure, State
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import Succeeded
+from sidelane.model.problem import Problem
 from tests.cli.command import Command
 from tests.cli.project import Project
 from tests.cli.store_driver import WORKER, StoreDriver
 
+FAILURE = Failure(attempt=1, at=0.0, problem=Problem(status=500), error="KeyError: 'x'")
 LIMIT = Limit(name="answer", key="ann", max=1, on_limit="wait")
 
 
@@ -116,3 +119,44 @@ def test_the_list_fits_a_narrow_terminal(driver: StoreDriver, sidelane: Command)
     driver.heartbeat(replace(WORKER, queues={"chat": 1}))
     narrow = sidelane("queues", env={"COLUMNS": "80"})
     assert max(len(line) for line in narrow.stdout.splitlines()) <= 80
+
+
+def test_the_history_of_queues_is_shown_with_a_chart(driver: StoreDriver, sidelane: Command) -> None:
+    driver.finish(driver.claim(driver.submit("one")), Succeeded("1"))
+    driver.fail("two", FAILURE)
+    driver.submit("three")
+    result = sidelane("queues", "--since", "1h", env={"COLUMNS": "80"})
+    (headers, line) = result.stdout.splitlines()
+    assert headers.split()[:4] == ["NAME", "STARTS", "STARTED", "FAILED"]
+    assert re.fullmatch(r"chat +·*█·* +2 +50\.0 % .*", line)
+    document = sidelane("queues", "--since", "1h", "--json").json
+    (chat,) = document["queues"]
+    assert (chat["name"], chat["submitted"], chat["started"], chat["failed"]) == ("chat", 3, 2, 1)
+    assert sum(point["started"] for point in chat["points"]) == 2
+    assert chat["wait"]["count"] == 2
+
+
+def test_a_store_without_history_is_told(driver: StoreDriver, sidelane: Command) -> None:
+    driver.heartbeat()
+    result = sidelane("queues", "--since", "24h")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.startswith("Nothing has happened since ")
+    assert sidelane("queues", "--since", "24h", "--json").json["queues"] == []
+
+
+@pytest.mark.parametrize(
+    ("since", "message"),
+    [
+        ("yesterday", "write how long ago, e.g. 2h, or a time"),
+        ("61d", "history is kept for 60 days"),
+        ("2999-01-01", "is in the future"),
+        ("", "write how long ago"),
+    ],
+)
+@pytest.mark.parametrize("command", ["queues", "tasks"])
+def test_a_wrong_begin_of_a_history_gets_a_sentence(
+    sidelane: Command, driver: StoreDriver, command: str, since: str, message: str
+) -> None:
+    result = sidelane(command, "--since", since)
+    assert result.exit_code == 2
+    assert message in " ".join(re.sub(r"[│╭╮╰╯─]", " ", result.stderr).split())

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.cli.store_driver import StoreDriver
 
 LANE = "shop.lane:lane"
 
-Ekilled_worker_process_is_restartedTERNAL = """
+EXTERNAL = """
 from sidelane import Call, Message, Sqs
 
 UNREACHABLE = {"region": "eu-west-1", "endpoint_url": "http://127.0.0.1:1"}
@@ -90,6 +91,18 @@ def test_options_are_passed_on_to_worker_processes() -> None:
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("command", [("worker", LANE), ("api", "shop.main:app")])
+def test_a_metrics_port_without_its_driver_names_the_extra(
+    sidelane: Command, monkeypatch: pytest.MonkeyPatch, command: tuple[str, str]
+) -> None:
+    for name in [each for each in sys.modules if each.startswith("sidelane.exporters")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "prometheus_client.core", None)
+    result = sidelane(*command, "--metrics-port", "9100")
+    assert result.exit_code == 3
+    assert "install sidelane[metrics]" in result.stderr
+
+
 def test_an_unusable_store_exits_with_3(project: Project) -> None:
     project.write("sidelane.db", "This is not a database.")
     worker = project.start("worker", LANE)
@@ -101,7 +114,7 @@ def test_an_unusable_store_exits_with_3(project: Project) -> None:
 @pytest.mark.row("R10")
 @pytest.mark.system
 def test_a_worker_logs_its_setup_and_takes_only_its_queues(project: Project, driver: StoreDriver) -> None:
-    project.write("shop/tasks.py", TASKS + Ekilled_worker_process_is_restartedTERNAL)
+    project.write("shop/tasks.py", TASKS + EXTERNAL)
     worker = project.start("worker", LANE, "--queues", "chat=7,gpu=1", "--name", "w1")
     worker.wait_for("is ready")
     assert driver.url in worker.output

@@ -1,7 +1,8 @@
-"""Generated parts of the documentation: tests of scenarios, settings, keys of a service's description, names of the API
+"""Generated parts of the documentation: tests of scenarios, settings, keys of a service's description, metrics, names of the API
 reference, decisions.
 
-python tests/docs/generate.py       write docs/scenarios.md, settings.md, running.md, api.md, decisions/README.md and mkdocs.yml
+python tests/docs/generate.py       write docs/scenarios.md, settings.md, running.md, metrics.md, api.md,
+                                    docs/decisions/README.md and mkdocs.yml
 """
 
 import ast
@@ -11,12 +12,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sidelane
+from sidelane.exporters import process_metrics, store_metrics
 from sidelane.model.settings import Settings
 from sidelane.ops.groups import ApiGroup, CommandGroup, Group, Readiness, Service, Table, WorkerGroup
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "docs" / "scenarios.md"
 API = ROOT / "docs" / "api.md"
+METRICS = ROOT / "docs" / "metrics.md"
 RUNNING = ROOT / "docs" / "running.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 DECISIONS = ROOT / "docs" / "decisions" / "README.md"
@@ -78,6 +81,21 @@ def running(text: str) -> str:
         )
         before, heading, section = text.partition(f"### {title}\n")
         introduction, line, rest = section.partition("|---|---|---|\n")
+        after = re.sub(r"\A(\|.*\n)*", "", rest)
+        text = f"{before}{heading}{introduction}{line}{rows}{after}"
+    return text
+
+
+def metrics(text: str) -> str:
+    """Return the page of metrics with its tables made anew."""
+    tables = {"Metrics of the store": store_metrics.METRICS, "Metrics of a process": process_metrics.METRICS}
+    for title, table in tables.items():
+        rows = "".join(
+            f"| `{each.name}` | {each.kind} | {', '.join(each.labels)} | {each.help.removesuffix('.')} |\n"
+            for each in table
+        )
+        before, heading, section = text.partition(f"### {title}\n")
+        introduction, line, rest = section.partition("|---|---|---|---|\n")
         after = re.sub(r"\A(\|.*\n)*", "", rest)
         text = f"{before}{heading}{introduction}{line}{rows}{after}"
     return text
@@ -149,6 +167,7 @@ PARTS: dict[Path, Callable[[str], str]] = {
     SCENARIOS: scenarios,
     SETTINGS: settings,
     RUNNING: running,
+    METRICS: metrics,
     API: api,
     DECISIONS: decisions,
     NAV: nav,

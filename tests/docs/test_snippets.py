@@ -128,6 +128,16 @@ def mails() -> list[str]:
     return []
 
 
+async def test_metrics_page_runs(lane: Sidelane) -> None:
+    page = Snippets("metrics.md", lane, current_user_id=lambda: "ann")
+    await page.run("jobs.metrics")
+    transport = httpx2.ASGITransport(app=page["app"])
+    async with harness(lane), httpx2.AsyncClient(transport=transport, base_url="http://shop") as client:
+        answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert "sidelane_store_jobs 0.0" in answer.text
+
+
 async def test_limits_page_runs(lane: Sidelane, capsys: pytest.CaptureFixture[str]) -> None:
     page = Snippets("limits.md", lane, question=Question(session="s"))
     await page.run("def by_session")

@@ -29,6 +29,7 @@ from sidelane import (
 from sidelane.model.errors import ConfigurationError, TransportError
 from sidelane.model.message import Message
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
+from sidelane.telemetry import Telemetry
 from sidelane.transports.contract import Receiver as Receiving
 from tests.callbacks.local_receivers import Receiver, receiving, stalled, status
 from tests.external.conftest import JOBS_URL, AnalyseIn, MakeLane, Report
@@ -332,7 +333,7 @@ class Memory:
 
     def require_driver(self) -> None: ...
 
-    def open(self) -> "MemoryTransport":
+    def open(self, telemetry: Telemetry) -> "MemoryTransport":
         return MemoryTransport()
 
 

@@ -178,6 +178,10 @@ ERRORS = {
         f"{WORKER}health_port = 8080\n{COMMAND}ready.tcp = 'localhost:8080'",
         "line 6, [command.c] `ready`: port 8080 is that of [worker.w] too (`health_port`, line 3); choose another.",
     ),
+    "a metrics port that is taken": (
+        f"{WORKER}health_port = 8080\nmetrics_port = 8080",
+        "line 4, [worker.w] `metrics_port`: port 8080 is that of [worker.w] too (`health_port`, line 3); choose another.",
+    ),
     "an unknown option of uvicorn": (
         f"{API}options = {{ timeout_keepalive = 5 }}",
         "line 3, [api.a] `options.timeout_keepalive`: uvicorn has no such option; did you mean `timeout_keep_alive`?",

@@ -36,6 +36,7 @@ max_jobs = 1000
 max_memory = "500MB"
 max_lifetime = "12h"
 health_port = 9001
+metrics_port = 9101
 stop_timeout = 90
 stop_first = true
 environment = { STAGE = "chat", OPENAI_API_KEY = "hunter2" }
@@ -64,7 +65,8 @@ def test_program_of_a_worker_group(tmp_path: Path) -> None:
     found = programs(tmp_path, SERVICE)["chat"]
     assert shlex.join(found.command) == (
         "sidelane worker shop.lane:lane --name chat --queues chat,email=2 --concurrency 100 --processes 3 --max-jobs 1000 "
-        "--max-memory 500MB --max-lifetime 12h --health-port 9001 --ready-timeout 120 --stop-timeout 90 --stop-first"
+        "--max-memory 500MB --max-lifetime 12h --health-port 9001 --metrics-port 9101 --ready-timeout 120 --stop-timeout 90 "
+        "--stop-first"
     )
     assert (found.kind, found.processes, found.address, found.health) == ("worker", 3, None, ("127.0.0.1", 9001))
     assert found.stop_timeout == 90 + STOP_MARGIN
@@ -143,8 +145,8 @@ def test_printed_program_has_all_facts_and_no_secrets(tmp_path: Path) -> None:
 chat (worker, 3 processes)
     sidelane worker shop.lane:lane --name chat --queues chat,email=2 \\
         --concurrency 100 --processes 3 --max-jobs 1000 --max-memory 500MB \\
-        --max-lifetime 12h --health-port 9001 --ready-timeout 120 \\
-        --stop-timeout 90 --stop-first
+        --max-lifetime 12h --health-port 9001 --metrics-port 9101 \\
+        --ready-timeout 120 --stop-timeout 90 --stop-first
     directory    /srv/shop
     health       127.0.0.1:9001
     environment  OPENAI_API_KEY=********

@@ -20,7 +20,12 @@ async def main(options: argparse.Namespace) -> None:
         finished += options.mode == "works"
         return Report(ready=options.mode != "never-ready", finished=finished, worker=options.name)
 
-    sending = asyncio.create_task(ParentConnection(options.report, report).run())
+    def metrics() -> str:
+        if options.mode == "one-blocked" and "-1@" in options.name:
+            signal.pause()
+        return f'# HELP runs Runs.\n# TYPE runs gauge\nruns{{process="{options.name}"}} 1.0\n'
+
+    sending = asyncio.create_task(ParentConnection(options.report, report, metrics=metrics).run())
     await stop.wait()
     sending.cancel()
 

@@ -174,6 +174,35 @@ async def test_health_port_survives_requests_that_are_none(tmp_path: Path, data:
         assert await get(port, "/health/ready") == 200
 
 
+async def test_metrics_port_has_the_figures_of_each_process_together(tmp_path: Path) -> None:
+    port = free_port()
+    async with parent(tmp_path, metrics=("127.0.0.1", port)) as group:
+        await group.ready()
+        for path, status in (("/metrics", 200), ("/metrics?x=1", 200), ("/health", 404)):
+            assert await get(port, path) == status
+        head, _, body = (await answer(port, "/metrics")).partition("\r\n\r\n")
+        assert "content-type: text/plain; version=0.0.4" in head
+        names = sorted(each["name"] for each in group.status["processes"])
+        first, second, *samples = body.splitlines()
+        assert (first, second) == ("# HELP runs Runs.", "# TYPE runs gauge")
+        assert sorted(samples) == [f'runs{{process="{name}"}} 1.0' for name in names]
+
+
+async def test_metrics_leave_out_a_process_whose_event_loop_is_blocked(tmp_path: Path) -> None:
+    port = free_port()
+    async with parent(tmp_path, group=options("one-blocked", processes=2), metrics=("127.0.0.1", port)) as group:
+        await group.ready()
+        answers = await asyncio.gather(*(answer(port, "/metrics") for _ in range(3)))
+        assert {each.count("runs{") for each in answers} == {1}
+
+
+async def test_metrics_port_in_use_is_a_configuration_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        async with parent(tmp_path, metrics=holder.getsockname()[:2]) as group:
+            assert await group.end() == Exit.CONFIGURATION
+    assert f"(PID {os.getpid()}) uses it" in capfd.readouterr().err
+
+
 async def test_systemd_is_notified_of_readiness_the_watchdog_and_the_stop(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
@@ -196,8 +225,13 @@ async def received(manager: socket.socket, state: bytes) -> None:
 
 async def get(port: int, path: str) -> int:
     """Return the status of an answer."""
+    return int((await answer(port, path)).split()[1])
+
+
+async def answer(port: int, path: str) -> str:
+    """Return an answer with its headers."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-    status = int((await asyncio.wait_for(reader.readline(), TIMEOUT)).split()[1])
+    received = await asyncio.wait_for(reader.read(), TIMEOUT)
     writer.close()
-    return status
+    return received.decode()

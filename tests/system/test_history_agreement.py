@@ -1,4 +1,4 @@
-"""Outcomes of a mixed run agree exactly between the records of jobs, their transitions, the history and the totals.
+"""Outcomes of a mixed run agree exactly between the records of jobs, their transitions, the history, the totals and Prometheus.
 
 `HISTORY_JOBS=20000` makes the run longer.
 """
@@ -15,10 +15,12 @@ import pytest
 
 from sidelane import JobRecord, LimitReached, Problem, State
 from sidelane.client.client import Client
+from sidelane.exporters.store_metrics import COUNTERS, COUNTERS_OF_REASONS, read_facts, store_exposition
 from sidelane.model.history import MINUTE, Count, HistoryCell, HistoryQuery
 from sidelane.model.job import UNFINISHED, Query
 from sidelane.model.transition import Change, timeline
 from sidelane.stores.contract import Store
+from tests.exporters.facts import read
 from tests.system import mixed_app as app
 from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import RunningProcess
@@ -64,6 +66,20 @@ def added_up(cells: Iterable[HistoryCell]) -> Counted:
     for cell in cells:
         for name in COMPARED & cell.counts.keys():
             counted[cell.series.task, name] += cell.counts[name]
+    return counted
+
+
+async def exposed(store: Store) -> Counted:
+    """Return what Prometheus reads, by task."""
+    text, _ = store_exposition(await read_facts(store, {}, {})).encode("")
+    fields = {(metric.name, ""): count for metric, count in COUNTERS.items()}
+    fields |= {(metric.name, reason): count for (metric, reason), count in COUNTERS_OF_REASONS.items()}
+    counted: Counted = Counter()
+    for (name, labels), value in read(text).items():
+        found = dict(labels)
+        count = fields.get((name, found.get("outcome", "")))
+        if count in COMPARED:
+            counted[found["task"], count] += int(value)
     return counted
 
 
@@ -153,6 +169,7 @@ async def test_outcomes_agree_exactly_between_records_history_and_totals(scenari
         await until(lambda: finish_rest(load, store), "every job has ended", within=60 + JOBS / 20)
         records = await all_records(store)
         found = await agreement(store, records)
+        assert await exposed(store) == found.records
     assert found.totals == found.records
     assert found.history == found.records
     by_state = Counter(record.state for record in records)

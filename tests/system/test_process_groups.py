@@ -15,6 +15,7 @@ import pytest
 
 from sidelane.model.job import State
 from tests.contract.servers import free_port
+from tests.exporters.facts import read
 from tests.processes.running_group import TIMEOUT, RunningGroup
 from tests.system import shop
 from tests.system.process_scenario import ProcessScenario
@@ -133,6 +134,25 @@ async def test_replaced_workers_lose_no_job_and_run_none_twice(scenario: Process
     assert {(record.state, record.attempt, record.worker_losses) for record in records} == {(State.SUCCEEDED, 1, 0)}
     assert set(Counter(note["job"] for note in scenario.processes.notes("start")).values()) == {1}
     assert group.status["restarts"] == 0
+
+
+async def test_metrics_port_has_the_figures_of_every_process_of_the_group(scenario: ProcessScenario) -> None:
+    ports = free_port(), free_port()
+    await start(scenario, "w", "worker", SHOP, "--processes", "2", "--metrics-port", str(ports[0]))
+    _, url = await start_api(scenario, "--metrics-port", str(ports[1]))
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        await client.post(f"{url}/sums/{os.urandom(8).hex()}", params={"a": 1, "b": 2})
+        workers, apis = [read((await client.get(f"http://127.0.0.1:{port}/metrics")).content) for port in ports]
+    slots = {
+        dict(labels)["process"]: value for (name, labels), value in workers.items() if name == "sidelane_process_slots"
+    }
+    assert {name.partition("@")[0] for name in slots} == {"w-1", "w-2"}
+    for samples, call in ((workers, "claim"), (apis, "submit")):
+        calls = [labels for name, labels in samples if name == "sidelane_store_call_seconds_count"]
+        assert call in {dict(labels)["call"] for labels in calls}
+    names = {name for name, _ in apis}
+    assert "sidelane_process_memory_bytes" in names
+    assert "sidelane_process_slots" not in names
 
 
 async def test_health_port_tells_about_all_processes_of_the_group(scenario: ProcessScenario) -> None:

@@ -108,7 +108,7 @@ def make_service(
 ) -> Service:
     """Make the service on `store`, or on a new SQLite file in `folder`. Its lifespan opens the lane with that many workers."""
     lane = Sidelane(
-        queues=[Queue("chat"), Queue("small", max_queued=2)],
+        queues=[Queue("chat", target_wait=10), Queue("small", max_queued=2)],
         store=store or f"sqlite:///{folder / 'jobs.db'}",
         settings={"lease_duration": 2.0, "cancel_grace": 0.5, "shutdown_timeout": 0.0, **settings},
     )
@@ -127,6 +127,7 @@ def make_service(
     app.include_router(jobs.router, prefix="/jobs")
     app.include_router(jobs.batches, prefix="/batches")
     app.include_router(jobs.health, prefix="/health")
+    app.include_router(jobs.metrics)
     service = Service(lane, jobs, app, pace)
     _register_tasks(service)
     _register_failing_tasks(service)

@@ -69,7 +69,7 @@ def failure_document(failure: Failure) -> Document:
 
 
 def worker_document(worker: WorkerInfo) -> Document:
-    """Return the document of one live worker."""
+    """Return the document of one live worker or API process."""
     return {
         "id": worker.id,
         "name": worker.name,
@@ -80,6 +80,10 @@ def worker_document(worker: WorkerInfo) -> Document:
         "running": worker.running,
         "memory": worker.memory,
         "cpu": worker.cpu,
+        "kind": worker.kind,
+        "release": worker.release or None,
+        "loop_lag": round(worker.loop_lag, 3),
+        "streams": worker.streams,
         "queues": without_internal(worker.queues),
         "tasks": without_internal(worker.tasks),
         "started": time_text(worker.started),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from sidelane.external.outbox import DispatchInfo, dispatch_id
 from sidelane.model.job import JobRecord, Lease, State
-from sidelane.model.worker import WorkerInfo
+from sidelane.model.worker import WORKER, WorkerInfo
 from sidelane.stores.contract import Store
 
 
@@ -23,7 +23,7 @@ async def find_worker(record: JobRecord, store: Store) -> WorkerLookup:
     """Find the live worker of a job, or those that could run it, and check that its queue is not paused."""
     if record.state.finished:
         return WorkerLookup(has_worker=True)
-    workers = await store.workers()
+    workers = [each for each in await store.workers() if each.kind == WORKER]
     if record.external_lease is not None:
         return await _dispatched(record.external_lease, store)
     if record.state is State.RUNNING:

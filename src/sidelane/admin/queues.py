@@ -13,7 +13,7 @@ POLL_INTERVAL = 0.25
 
 
 async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]:
-    """Return every queue that has had a job or has a live worker, by name, and the live workers."""
+    """Return every queue that has had a job or has a live worker, by name, and the live workers and API processes."""
     workers = await store.workers()
     queues = {queue.name: queue for queue in await store.stats()}
     for worker in workers:

@@ -35,6 +35,7 @@ from sidelane.tasks.placeholders import finished_job
 from sidelane.tasks.registry import PayloadBuilder, ProblemRule
 from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane, Task
+from sidelane.telemetry.events import CallbackTried
 from sidelane.transports import cloudevents
 from sidelane.transports.data_reference import fit_message
 from sidelane.transports.endpoints import StoredEndpoint
@@ -156,6 +157,18 @@ class CallbackDelivery:
 
         Raises `NotDelivered`, `SecretError` or `AddressRefused`, and `PermanentFailure` if the body cannot be created.
         """
+        started = time.monotonic()
+        try:
+            result = await self._deliver(to, body, job, name)
+        except Exception as error:
+            self._report(to, job, started, getattr(error, "response", None), type(error).__name__)
+            raise
+        self._report(to, job, started, result.status)
+        return result
+
+    async def _deliver(
+        self, to: WebhookTarget | StoredEndpoint, body: str | None, job: JobRecord, name: str
+    ) -> DeliveryResult:
         message_id = name.replace(
             ".", ":"
         )  # a full stop separates what is signed (Standard Webhooks, signature scheme)
@@ -164,6 +177,18 @@ class CallbackDelivery:
             return await self._post(to, webhook_body(job, time.time()) if text is None else text, message_id)
         await self._send(to, job, text, message_id)
         return DeliveryResult()
+
+    def _report(
+        self, to: WebhookTarget | StoredEndpoint, job: JobRecord, started: float, status: int | None, error: str = ""
+    ) -> None:
+        """Report one try to telemetry."""
+        telemetry = self._services.telemetry
+        if telemetry.wants(CallbackTried):
+            age = 0.0 if job.ended is None else max(0.0, time.time() - job.ended)
+            seconds = time.monotonic() - started
+            telemetry.report(
+                CallbackTried(job=job.id, kind=to.kind, seconds=seconds, age=age, status=status, error=error)
+            )
 
     async def preview(self, callback: JobRecord) -> tuple[str, str]:
         """Return the receiver and the body of a callback's job."""

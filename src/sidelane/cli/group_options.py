@@ -68,7 +68,9 @@ class ParentFlags:
             show_default=False,
         ),
     ] = None
-    health_host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address of the health port.")] = "127.0.0.1"
+    health_host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address of the health port and the metrics port.")
+    ] = "127.0.0.1"
     ready_timeout: Annotated[
         float,
         typer.Option(
@@ -99,18 +101,60 @@ class ParentFlags:
             (self.health_port, self.control, self.stop_first, self.stop_timeout, self.max_memory, self.max_lifetime)
         )
 
+    @property
+    def metrics(self) -> tuple[str, int] | None:
+        """Address of the metrics port, if the group has one."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportingParentFlags(ParentFlags):
+    """Options of the parent of a group whose processes report to it."""
+
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=65_535,
+            metavar="N",
+            help="Port for /metrics: the figures that each process keeps, for Prometheus.",
+            show_default=False,
+        ),
+    ] = None
+
+    @property
+    def need_parent(self) -> bool:
+        """Whether one of the options needs a parent process."""
+        return self.metrics_port is not None or super().need_parent
+
+    @property
+    def metrics(self) -> tuple[str, int] | None:
+        """Address of the metrics port, if the group has one. Raises `MissingExtra`."""
+        if self.metrics_port is None:
+            return None
+        import sidelane.exporters.exposition  # noqa: F401 - so that an error is reported once, not by each process
+
+        return self.health_host, self.metrics_port
+
+    @property
+    def child_arguments(self) -> list[str]:
+        """The options that pass these on to the processes of the group."""
+        return [] if self.metrics_port is None else ["--with-metrics"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChildFlags:
     """What a parent tells a process of its group: its id, and the descriptors of the socket to it and of a listening socket.
 
-    `linger` is for how many seconds an API process that stops answers open connections.
+    `linger` is for how many seconds an API process that stops answers open connections. `with_metrics` lets it keep figures for the
+    metrics port.
     """
 
     parent: Parent = None
     report: Annotated[int | None, typer.Option(hidden=True)] = None
     file: Annotated[int | None, typer.Option(hidden=True)] = None
     linger: Annotated[float, typer.Option(hidden=True)] = LINGER
+    with_metrics: Annotated[bool, typer.Option("--with-metrics", hidden=True)] = False
 
 
 def parent_options(
@@ -135,20 +179,23 @@ def parent_options(
     )  # fmt: skip
     health = None if flags.health_port is None else (flags.health_host, flags.health_port)
     return ParentOptions(
-        group=group, listen=listen, health=health, control=flags.control, with_supervisor=flags.with_supervisor,
-        log_level=log_level,
+        group=group, listen=listen, health=health, metrics=flags.metrics, control=flags.control,
+        with_supervisor=flags.with_supervisor, log_level=log_level,
     )  # fmt: skip
 
 
 @asynccontextmanager
 async def reporting(
-    file: int | None, report: Callable[[], Report], on_lost: Callable[[str, str], Awaitable[None]] | None = None
+    file: int | None,
+    report: Callable[[], Report],
+    on_lost: Callable[[str, str], Awaitable[None]] | None = None,
+    metrics: Callable[[], str] | None = None,
 ) -> AsyncIterator[None]:
-    """Report this process's state to the parent of its group, if it has one, during the block."""
+    """Report this process's state and metrics to the parent of its group, if it has one, during the block."""
     if file is None:
         yield
         return
-    sending = asyncio.create_task(ParentConnection(file, report, on_lost).run())
+    sending = asyncio.create_task(ParentConnection(file, report, on_lost, metrics).run())
     try:
         yield
     finally:

@@ -124,12 +124,7 @@ def importing(what: str) -> Iterator[None]:
 
 
 def _only_lane(module: ModuleType, setting: str) -> Sidelane:
-    found = _lanes(module) or {
-        reference: lane
-        for name, other in sorted(sys.modules.items())
-        if not name.startswith("sidelane")
-        for reference, lane in _lanes(other).items()
-    }
+    found = _lanes(module) or loaded_lanes()
     distinct = set(found.values())
     if len(distinct) == 1:
         return distinct.pop()
@@ -141,6 +136,16 @@ def _only_lane(module: ModuleType, setting: str) -> Sidelane:
             f"module:attribute, e.g. {EXAMPLE}."
         )
     raise ConfigurationError(f"There is more than one lane: {', '.join(found)}. Name one of them.")
+
+
+def loaded_lanes() -> dict[str, Sidelane]:
+    """Return the lanes of all modules that are imported, by their names for a command line."""
+    return {
+        reference: lane
+        for name, module in sorted(sys.modules.items())
+        if not name.startswith("sidelane")
+        for reference, lane in _lanes(module).items()
+    }
 
 
 def _lanes(module: ModuleType) -> dict[str, Sidelane]:

@@ -13,12 +13,14 @@ import typer
 from typer.core import TyperGroup
 
 from sidelane.admin.dead_letters import DeadLetterFilter
+from sidelane.admin.figures import LONGEST
 from sidelane.admin.jobs import JobFilter, JobView
 from sidelane.app import Sidelane
 from sidelane.cli.locate import settings_of
 from sidelane.cli.output.time_format import time_at
 from sidelane.configuration import load_settings
 from sidelane.model.codec import check_size
+from sidelane.model.durations import DAY
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
 from sidelane.model.job import JobSpec, Query
 from sidelane.model.json_text import dump_json
@@ -123,6 +125,30 @@ def _time(text: str) -> float:
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
+
+def _age(text: str | float) -> float:
+    """Parse the begin of a period of history. Return how many seconds ago it is. Raises `typer.BadParameter`."""
+    if isinstance(text, float):
+        return text  # the default
+    age = time.time() - _time(text)
+    if age <= 0:
+        raise typer.BadParameter(f"{text!r} is in the future: history tells what has happened.")
+    if age > LONGEST:
+        raise typer.BadParameter(f"{text!r} is too long ago: history is kept for {LONGEST // DAY} days.")
+    return age
+
+
+HistorySince = Annotated[
+    float | None,
+    typer.Option(
+        "--since",
+        metavar="TIME",
+        parser=_age,
+        help="Show what has happened since: 30min, 24h or 7d ago, or a time such as 2026-05-01T09:30.",
+        show_default=False,
+    ),
+]
+"""A period of history, as the number of seconds since its begin."""
 
 VIEWS = {view.replace(" ", "-"): view for view in JobView}
 """States and views of jobs, by the words for the command line."""

@@ -23,9 +23,11 @@ from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Subm
 from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.stores.contract import Store, job_topic
+from sidelane.stores.reporting import reporting
 from sidelane.tasks.job import Job
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.task import Call, Task, check_lane, ensure_call
+from sidelane.telemetry.port import Telemetry
 
 R = TypeVar("R")
 
@@ -39,15 +41,22 @@ class Client:
     """
 
     def __init__(
-        self, store: Store, *, settings: Settings, files: Files | None = None, registry: Registry | None = None
+        self,
+        store: Store,
+        *,
+        settings: Settings,
+        files: Files | None = None,
+        registry: Registry | None = None,
+        telemetry: Telemetry | None = None,
     ) -> None:
-        self.store = store
+        self.telemetry = telemetry or Telemetry()
+        self.store = reporting(store, self.telemetry)
         self.settings = settings
         self.registry = registry or Registry()
-        self.workers = MissingWorkerCheck(store)
+        self.workers = MissingWorkerCheck(self.store)
         self.files = files or Files(settings.file_storage, url=settings.files_url, client=lambda: self)
-        self._file_references = FileReferenceTracker(store, self.files)
-        self._submit = CallCoalescer(store.submit, limit=store.submit_batch_size)
+        self._file_references = FileReferenceTracker(self.store, self.files)
+        self._submit = CallCoalescer(self.store.submit, limit=store.submit_batch_size)
         self._secret: bytes | None = None
         self._maintenance: asyncio.Task[None] | None = None
 

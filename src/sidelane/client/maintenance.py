@@ -7,8 +7,10 @@ import time
 from dataclasses import replace
 
 from sidelane.model.errors import ConfigurationError, StoreError
+from sidelane.model.json_text import dump_json
 from sidelane.model.schedule import Schedule, ScheduleRecord, ScheduleTick
-from sidelane.model.worker import SweepResult, WorkerInfo
+from sidelane.model.shared_state import JournalAppend
+from sidelane.model.worker import MAX_WORKER_EXITS, WORKER_EXITS, SweepResult, WorkerInfo
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
 from sidelane.stores.contract import Store
@@ -135,9 +137,12 @@ def _max_jobs(record: ScheduleRecord) -> int:
 async def report_worker_exit(store: Store, worker: str, reason: str, *, lease: float) -> None:
     """Let the jobs of a worker whose process died run again now. `reason` is how it died, for their history.
 
-    Another process knows that it died, so that nothing waits for the leases to expire.
+    Another process knows that it died, so that nothing waits for the leases to expire. The exit is also noted in the journal
+    `WORKER_EXITS`.
     """
     info = next((each for each in await store.workers() if each.id == worker), WorkerInfo(id=worker, name=worker))
     await store.heartbeat(replace(info, exit=reason), [], lease=lease)
+    entry = {"worker": worker, "host": info.host, "release": info.release, "reason": reason, "memory": info.memory}
+    await store.append_entries(JournalAppend(journal=WORKER_EXITS, texts=[dump_json(entry)], cap=MAX_WORKER_EXITS))
     while (await store.sweep(lease=lease)).more:
         pass

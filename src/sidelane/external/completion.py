@@ -19,7 +19,9 @@ from sidelane.model.problem import Problem
 from sidelane.model.signing import is_signature, sign
 from sidelane.services import Services
 from sidelane.tasks.registry import AnyTask
+from sidelane.telemetry.events import Cause
 from sidelane.transports.job_messages import CompletionMessage, EmittedEvent
+from sidelane.worker.attempt_telemetry import report_accepted_end, report_events
 from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, report_end, retry_or_fail
 
 TOKEN_KEY = "completion tokens"  # noqa: S105 - the purpose of the key # nosec B105
@@ -150,6 +152,8 @@ class CompletionHandler:
         if not message.ends:
             seen = expected is not None and ordinal + len(entries) <= expected
             (valid,) = await store.append([EventAppend(lease=lease, ordinal=ordinal + own_events, entries=entries)])
+            if valid and not seen:
+                report_events(self._services.telemetry, record.spec, lease, entries)
             if valid and any(entry.name == PROGRESS for entry in entries):
                 self._on_progress(record)
             return CompletionResult(
@@ -159,13 +163,18 @@ class CompletionHandler:
         outcome = add_job_context(outcome, record.id, lease.attempt)
         if current and isinstance(outcome, Succeeded):
             await self._client.keep_files(record.spec, outcome.result)
-        report = AttemptResult(lease=lease, outcome=outcome, ordinal=ordinal + own_events, entries=entries)
+        report = AttemptResult(
+            lease=lease, outcome=outcome, ordinal=ordinal + own_events, entries=entries, usage=message.usage,
+            throttled=message.throttled,
+        )  # fmt: skip
         (valid,) = await store.finish([report])
         repeated = isinstance(outcome, Succeeded) is (record.state is State.SUCCEEDED)
         if not valid or not (current or repeated):  # the attempt has ended, perhaps with a problem before this result
             return CompletionResult(CompletionStatus.LATE)
         if current:
             report_end(record, outcome)
+            report_events(self._services.telemetry, record.spec, lease, entries)
+            report_accepted_end(self._services.telemetry, record, report, Cause.EXTERNAL)
         return CompletionResult(CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED, error=error)
 
     def _entries(self, message: CompletionMessage) -> tuple[NewEvent, ...]:

@@ -42,8 +42,10 @@ from sidelane.tasks.decorator import add_internal_task
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane
+from sidelane.telemetry.events import Cause
 from sidelane.transports.data_reference import fit_message
 from sidelane.transports.job_messages import SOURCE, DispatchedJob, write_dispatched
+from sidelane.worker.attempt_telemetry import report_accepted_end
 from sidelane.worker.outcome import add_job_context, report_end, retry_or_fail
 
 TIMEOUT = 60.0
@@ -184,12 +186,14 @@ class Dispatcher:
         failure = Failure(problem=failed.problem(), error=reason)
         ended = retry_or_fail(failure, failed, failures=record.failures, retry=task.policy.retry)
         outcome = add_job_context(ended, record.id, lease.attempt)
+        store, report = self._services.client.store, AttemptResult(lease=lease, outcome=outcome)
         try:
-            (accepted,) = await self._services.client.store.finish([AttemptResult(lease=lease, outcome=outcome)])
+            (accepted,) = await store.finish([report])
         except StoreUnavailable:
             raise RetryLater(OTHER_WORKER_DELAY) from error
         if accepted:
             report_end(record, outcome)
+            report_accepted_end(self._services.telemetry, record, report, Cause.EXTERNAL)
 
 
 def _message(task: ExternalTask[Any, Any], dispatched: DispatchedJob, source: str) -> Message:

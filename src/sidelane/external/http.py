@@ -20,6 +20,7 @@ from sidelane.model.errors import (
     TransportMisconfigured,
 )
 from sidelane.model.message import Message
+from sidelane.telemetry.port import Telemetry
 from sidelane.transports.contract import VISIBILITY_TIMEOUT, Receiver, Transport
 
 RETRYABLE_STATUSES = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
@@ -57,7 +58,7 @@ class Http:
         if find_spec("httpcore2") is None:
             raise MissingExtra(f"{self} needs a driver: pip install 'sidelane[webhooks]'.")
 
-    def open(self) -> Transport:
+    def open(self, telemetry: Telemetry) -> Transport:
         raise ConfigurationError(f"{self} is opened by a lane, which has the HTTP client and the secrets.")
 
 

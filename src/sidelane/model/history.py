@@ -35,6 +35,9 @@ BUCKETS: Final = (
 )  # fmt: skip
 """Upper bounds of a histogram's buckets in seconds. One more bucket has everything above the last."""
 
+MAX_USAGE: Final = 1_000_000_000
+"""Maximum tokens, and maximum cost, of one attempt."""
+
 _BUCKET_COUNT = len(BUCKETS) + 1
 
 
@@ -130,11 +133,23 @@ class UserUsage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What an attempt used, as its task reports it: tokens of a language model, and a cost in any currency."""
+    """What an attempt used, as its task reports it: tokens of a language model, and a cost in any currency.
+
+    Raises ValueError for a number that is negative, not finite or above `MAX_USAGE`.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
+
+    def __post_init__(self) -> None:
+        tokens: dict[str, object] = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
+        for name, count in tokens.items():
+            if type(count) is not int or not 0 <= count <= MAX_USAGE:
+                raise ValueError(f"{name}={count!r}: this is a whole number from 0 to {MAX_USAGE:,}.")
+        cost: object = self.cost
+        if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost <= MAX_USAGE:
+            raise ValueError(f"cost={cost!r}: this is a number from 0 to {MAX_USAGE:,}.")
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -206,13 +221,16 @@ def add(counts: dict[int, int], count: int, amount: int) -> None:
         counts[count] = counts.get(count, 0) + amount
 
 
+_FIRST_MAXIMUM = int(Count.MAX_READY)  # an integer, because comparing with a member of an enum is slow
+
+
 def merge(counts: dict[int, int], other: Counts) -> None:
     """Add the counts of another cell to `counts`."""
     for name, amount in other.items():
-        if name >= Count.MAX_READY:
-            counts[name] = max(counts.get(name, 0), amount)
-        else:
+        if name < _FIRST_MAXIMUM:
             counts[name] = counts.get(name, 0) + amount
+        elif amount > counts.get(name, 0):
+            counts[name] = amount
 
 
 def merged(cells: Iterable[Counts]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from sidelane.model.job import JobRecord, JobSpec, Lease
 
@@ -12,6 +13,15 @@ API = "api"
 OK = "ok"
 STOPPED = "stopped"
 """The health in a worker's last heartbeat, after which the store deletes it."""
+
+WORKER_EXITS: Final = "worker_exits"
+"""Name of the journal of workers whose process died, which keeps the last `MAX_WORKER_EXITS`.
+
+Each entry is a JSON object: `worker` (id), `host`, `release`, `reason` ("signal SIGKILL, out of memory") and `memory` (bytes, at
+its last heartbeat).
+"""
+
+MAX_WORKER_EXITS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +81,16 @@ class Claimed:
     """One claimed job with its lease. `remaining` is the number of seconds to its deadline.
 
     `offered` is true if the job was dispatched to this worker as a message. The sender then counts the failures, and `remaining` is
-    the time for this attempt alone.
+    the time for this attempt alone. `waited` is the number of seconds from when the job was able to start, and `paused` that of
+    those before in which its queue was paused (None: the source does not tell).
     """
 
     record: JobRecord
     lease: Lease
     remaining: float | None = None
     offered: bool = False
+    waited: float | None = field(default=None, compare=False)  # a repeated claim does not tell either
+    paused: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +103,7 @@ class Claims:
     jobs: tuple[Claimed, ...] = ()
     next_due: float | None = None
     isolated: bool = False
+    expired: tuple[str, ...] = ()  # ids of jobs that the claim has ended instead, because it was too late to start them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,3 +165,4 @@ class SweepResult:
     more: bool = False  # another sweep has work immediately
     next_loss: float | None = None  # seconds until the first lease expires, unless its worker renews it
     next_firing: float | None = None  # seconds until the next run of a schedule; 0 or less: now
+    ended_jobs: tuple[str, ...] = ()  # ids of the jobs that this sweep has ended for any reason

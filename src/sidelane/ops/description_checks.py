@@ -133,8 +133,9 @@ def _ports(service: Service, line: Callable[[Keys], int]) -> Iterator[Problem]:
     used: list[tuple[Address, Keys]] = []
     for name, group in all_groups(service):
         addresses = [((group.kind, name, key), address) for key, address in listening_addresses(group)]
-        if isinstance(group, ApiGroup | WorkerGroup) and group.health_port is not None:
-            addresses.append(((group.kind, name, "health_port"), (_ANY, group.health_port)))
+        if isinstance(group, ApiGroup | WorkerGroup):
+            ports = (("health_port", group.health_port), ("metrics_port", group.metrics_port))
+            addresses += [((group.kind, name, key), (_ANY, port)) for key, port in ports if port is not None]
         used += [(address, path) for path, address in addresses]
     used.sort(key=lambda entry: line(entry[1]))
     for number, (address, path) in enumerate(used):

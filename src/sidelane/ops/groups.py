@@ -165,6 +165,7 @@ class ApiGroup(Group):
     pool: Literal["general", "heavy"] = Field("general", description="`general` or `heavy`, for `deploy nginx`")
     options: Mapping[str, Any] = Field({}, description="options of uvicorn, e.g. `{ timeout_keep_alive = 5 }`")
     health_port: Port | None = Field(None, description="port of the health checks")
+    metrics_port: Port | None = Field(None, description="port of the [metrics](metrics.md) of each process")
 
 
 class WorkerGroup(Group):
@@ -183,6 +184,7 @@ class WorkerGroup(Group):
     max_memory: Size | None = Field(None, description='replace a process above this memory, e.g. `"500MB"`')
     max_lifetime: Duration | None = Field(None, description='replace a process after this time, e.g. `"12h"`')
     health_port: Port | None = Field(None, description="port of the health checks")
+    metrics_port: Port | None = Field(None, description="port of the [metrics](metrics.md) of each process")
 
     @field_validator("queues")
     @classmethod

@@ -90,7 +90,7 @@ def _program(description: Description, name: str, group: Group) -> Program:
             raise TypeError(f"unknown kind of group: {group!r}")
     if isinstance(group, ApiGroup | WorkerGroup):
         processes = group.processes
-        arguments += _option("--health-port", group.health_port)
+        arguments += [*_option("--health-port", group.health_port), *_option("--metrics-port", group.metrics_port)]
         health = None if group.health_port is None else (HEALTH_HOST, group.health_port)
     arguments += [*_option("--ready-timeout", ready_timeout), *_option("--stop-timeout", group.stop_timeout)]
     arguments += ["--stop-first"] if group.stop_first or group.kind == "command" else []

@@ -36,7 +36,7 @@ class Status:
 def read_status(state: StateDirectory) -> Status:
     """Return the state of the service. Never waits long, even if a process or the store does not answer.
 
-    Without a supervisor, the document has the live workers that the store knows, on every host.
+    The document has the live workers and API processes that the store knows, on every host.
     """
     executor = ThreadPoolExecutor(max_workers=32)
     store = executor.submit(read_store, state)
@@ -58,22 +58,24 @@ def read_status(state: StateDirectory) -> Status:
         "unfinished": stored.get("unfinished"),
         "queues": stored.get("queues", []),
         "workers": stored.get("workers", []),
+        "api_processes": stored.get("api_processes", []),
         "store": {"url": stored.get("url"), "error": stored.get("error")},
     }
     if supervisor is None and error is None:
         workers = document["workers"]
         document["healthy"] = healthy = bool(workers) and all(each["health"] == "ok" for each in workers)
-        if not workers:
+        if not workers and not document["api_processes"]:
             return Status(document, Exit.UNKNOWN)
     return Status(document, Exit.DONE if healthy else Exit.FAILED)
 
 
 def read_store(state: StateDirectory) -> Document:
-    """Return the queues and live workers that the store knows, or why it cannot be read."""
+    """Return the queues, live workers and API processes that the store knows, or why it cannot be read."""
     from sidelane.admin.documents import queue_document, worker_document
     from sidelane.admin.queues import list_queues
     from sidelane.configuration import load_settings
     from sidelane.model.errors import SidelaneError
+    from sidelane.model.worker import API, WORKER
     from sidelane.stores.factory import file_missing, open_store, redact_url
 
     document: Document = {"url": None, "error": None}
@@ -87,9 +89,9 @@ def read_store(state: StateDirectory) -> Document:
                 await store.close()
         document["queues"] = [queue_document(each, workers) for each in queues]
         document["unfinished"] = sum(each.queued + each.running for each in queues)
-        document["workers"] = [
-            worker_document(each) for each in sorted(workers, key=lambda each: (each.host, each.name))
-        ]
+        found = sorted(workers, key=lambda each: (each.host, each.name, each.pid))
+        document["workers"] = [worker_document(each) for each in found if each.kind == WORKER]
+        document["api_processes"] = [worker_document(each) for each in found if each.kind == API]
 
     try:
         url = load_settings(*state.settings_source()).settings.store

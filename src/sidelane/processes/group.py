@@ -70,7 +70,7 @@ class GroupOptions:
 
 
 class ProcessGroup:
-    """Keeps the processes of a group running until `stop`. `host` is part of their names; they inherit the `listener`."""
+    """Keeps the `members` of a group running until `stop`. `host` is part of their names; they inherit the `listener`."""
 
     def __init__(self, options: GroupOptions, *, host: str, listener: socket.socket | None = None) -> None:
         self.name = options.name
@@ -78,7 +78,7 @@ class ProcessGroup:
         self._host = host
         self._listener = listener
         self._target = _saved_scale(options)
-        self._members: list[Member] = []
+        self.members: list[Member] = []
         self._pending = 0  # processes that are about to start
         self._numbers = itertools.count(1)
         self._replacing = asyncio.Lock()
@@ -112,7 +112,7 @@ class ProcessGroup:
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Send all processes a signal, and end when they have exited. May be called again, e.g. with another signal."""
         self.stopping = True
-        for member in self._members:
+        for member in self.members:
             member.draining = True
             member.signal(number)
         if self._options.stop_timeout is not None:
@@ -127,7 +127,7 @@ class ProcessGroup:
         requested = time.monotonic()
         async with self._replacing:
             for member in [each for each in self._active if each.began < requested]:
-                if member in self._members and not member.draining:
+                if member in self.members and not member.draining:
                     yield f"replacing {member.name}"
                     new = await self._replace(member)
                     yield f"{new.name} is ready; {member.name} finishes its work"
@@ -160,17 +160,17 @@ class ProcessGroup:
         return {
             "name": self.name, "kind": self._options.kind, "started": self._started, "state": self._state,
             "error": self._error or self._restart_error, "target": self._target, "restarts": self._restarts,
-            "last_exit": self._last_exit, "processes": [member.document() for member in self._members],
+            "last_exit": self._last_exit, "processes": [member.document() for member in self.members],
         }  # fmt: skip
 
     def health(self) -> Health:
         """Return whether at least one process is live, and ready. During the first start the group counts as live."""
-        live = any(member.live for member in self._members) or not self._was_ready
-        return Health(live, any(member.is_ready for member in self._members), self.document())
+        live = any(member.live for member in self.members) or not self._was_ready
+        return Health(live, any(member.is_ready for member in self.members), self.document())
 
     @property
     def _active(self) -> list[Member]:
-        return [member for member in self._members if not member.draining]
+        return [member for member in self.members if not member.draining]
 
     @property
     def _state(self) -> str:
@@ -190,7 +190,7 @@ class ProcessGroup:
                     on_ready()
                 self._was_ready, self._error = True, None
             if tick % SAMPLES_PER_TICK == 0:
-                for member in self._members:
+                for member in self.members:
                     member.sample()
             self._report_lost_workers()
             self._replace_over_limits()
@@ -221,7 +221,7 @@ class ProcessGroup:
             raise RestartFailed(f"The program cannot be started: {error}") from error
         self._pending -= 1
         member.is_replacement = is_replacement
-        self._members.append(member)
+        self.members.append(member)
         self._spawn(self._wait_exit(member))
         self._spawn(
             member.check_ready(options.ready, self._wake.set)
@@ -239,7 +239,7 @@ class ProcessGroup:
         reason = describe_exit(status)
         if status == SIGNAL_BASE + signal.SIGKILL and out_of_memory_kills() > kills:
             reason += ", out of memory"
-        self._members.remove(member)
+        self.members.remove(member)
         if self.stopping:
             self._statuses.append(status)
             self._end_if_empty()
@@ -259,7 +259,7 @@ class ProcessGroup:
             return None  # `_replace` reports it
         self._restarts += 1
         self._failures = 1 if member.ready.is_set() and member.age > STABLE_AFTER else self._failures + 1
-        never_ready = not member.ready.is_set() and not any(each.is_ready for each in self._members)
+        never_ready = not member.ready.is_set() and not any(each.is_ready for each in self.members)
         if never_ready and self._failures >= MAX_FAILURES:
             return self._give_up(
                 Exit.GAVE_UP, f"gives up: {self._failures} starts in a row failed, the last by {reason}"
@@ -297,7 +297,7 @@ class ProcessGroup:
 
     async def _replace_one(self, member: Member, reason: str) -> None:
         async with self._replacing:
-            if member not in self._members or member.draining:
+            if member not in self.members or member.draining:
                 return
             logger.info("%s is replaced: %s", member.name, reason)
             try:
@@ -344,19 +344,19 @@ class ProcessGroup:
                 asyncio.get_running_loop().call_later(self._options.stop_timeout, member.kill)
 
     def _report_lost_workers(self) -> None:
-        reporter = next((member for member in self._members if member.is_ready), None)
+        reporter = next((member for member in self.members if member.is_ready), None)
         if reporter is not None:
             for lost in self._lost:
                 reporter.send({"lost": lost})
             self._lost.clear()
 
     def _kill_all(self) -> None:
-        for member in self._members:
+        for member in self.members:
             logger.error("%s did not stop in time and is killed", member.name)
             member.kill()
 
     def _end_if_empty(self) -> None:
-        if self.stopping and not self._members and not self._pending and not self._result.done():
+        if self.stopping and not self.members and not self._pending and not self._result.done():
             statuses = (Exit.DONE if status in REQUESTED_EXITS else status for status in self._statuses)
             self._result.set_result(max(statuses, default=Exit.DONE) if self._gave_up is None else self._gave_up)
 

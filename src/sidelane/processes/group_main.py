@@ -25,6 +25,7 @@ from sidelane.processes.group import GroupOptions, ProcessGroup, RestartFailed
 from sidelane.processes.health import serve_health
 from sidelane.processes.listen import format_address, open_listener
 from sidelane.processes.logs import log_to_stderr
+from sidelane.processes.metrics import serve_metrics
 from sidelane.processes.output import OutputPipe
 from sidelane.processes.ready_check import ReadyCheck
 
@@ -39,7 +40,7 @@ logger = logging.getLogger("sidelane.processes.group_main")  # not "__main__"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParentOptions:
-    """A group, and what its parent process offers: the address that its processes serve, the health port, the control socket.
+    """A group, and what its parent process offers: the address that its processes serve, health, metrics, the control socket.
 
     `with_supervisor` lets this process end when the process that started it ends, for any reason.
     """
@@ -47,6 +48,7 @@ class ParentOptions:
     group: GroupOptions
     listen: tuple[str, int] | None = None
     health: tuple[str, int] | None = None
+    metrics: tuple[str, int] | None = None
     control: str | None = None
     with_supervisor: bool = False
     log_level: str = "INFO"
@@ -94,6 +96,8 @@ async def _run(options: ParentOptions) -> int:
         parent = _Parent(group, OutputPipe())
         if options.health is not None:
             await stack.enter_async_context(serve_health(open_listener(*options.health), group.health))
+        if options.metrics is not None:
+            await stack.enter_async_context(serve_metrics(open_listener(*options.metrics), lambda: group.members))
         if options.control is not None:
             await stack.enter_async_context(serve_control(Path(options.control), parent.handle))
         parent.handle_signals()
@@ -196,7 +200,7 @@ def _read(text: str) -> ParentOptions:
     ready = group.pop("ready")
     check = ReadyCheck(**{**ready, "tcp": tuple(ready["tcp"]) if ready["tcp"] else None})
     group["command"] = tuple(group["command"])
-    for name in ("listen", "health"):
+    for name in ("listen", "health", "metrics"):
         values[name] = tuple(values[name]) if values[name] else None
     return ParentOptions(group=GroupOptions(ready=check, **group), **values)
 

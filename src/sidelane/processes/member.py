@@ -16,7 +16,13 @@ from sidelane.processes.ready_check import ReadyCheck, copy_line, wait_ready
 from sidelane.processes.usage import cpu_seconds, largest_memory, memory
 
 MAX_LINE_SIZE = 1024 * 1024
-"""Bytes of one report, or of one line of output that a readiness check reads."""
+"""Bytes of one line of output that a readiness check reads."""
+
+MAX_REPORT_SIZE = 16 * 1024 * 1024
+"""Bytes of one report, or of the metrics of a process."""
+
+METRICS_TIMEOUT = 2.0
+"""Seconds that a process has to answer with its metrics."""
 
 LIVE_TIMEOUT = 15.0
 """Seconds without a report after which the event loop of a process counts as blocked."""
@@ -57,6 +63,7 @@ class Member:
         self._limits = limits
         self._reports = True
         self._writer: asyncio.StreamWriter | None = None
+        self._metrics: asyncio.Future[str] | None = None  # what scrapes wait for
         self.began = self._reported = time.monotonic()
         self._cpu_seconds, self._sampled = 0.0, self.began
 
@@ -134,6 +141,19 @@ class Member:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(json.dumps(message).encode() + b"\n")
 
+    async def read_metrics(self) -> str:
+        """Return the metrics that the process keeps, or "" if it does not answer in time. Concurrent calls share one answer."""
+        answer = self._metrics
+        if answer is None:
+            answer = self._metrics = asyncio.get_running_loop().create_future()
+            self.send({"metrics": True})
+        try:
+            return await asyncio.wait_for(asyncio.shield(answer), METRICS_TIMEOUT)
+        except TimeoutError:
+            if self._metrics is answer:
+                self._metrics = None
+            return ""
+
     async def wait(self, changed: Callable[[], None]) -> int:
         """Wait for the exit and return its status as shells do. `changed` is called with each report."""
         code = await self._process.wait()
@@ -143,16 +163,25 @@ class Member:
 
     async def read_reports(self, parent_end: socket.socket, changed: Callable[[], None]) -> None:
         """Read the reports of the process until it ends."""
-        reader, self._writer = await asyncio.open_connection(sock=parent_end, limit=MAX_LINE_SIZE)
+        reader, self._writer = await asyncio.open_connection(sock=parent_end, limit=MAX_REPORT_SIZE)
         with suppress(ConnectionError, ValueError):
             while line := await reader.readline():
+                message = json.loads(line)
+                if "metrics" in message:
+                    self._answer_scrapes(message["metrics"])
+                    continue
                 was = self.state
-                self.report, self._reported = json.loads(line), time.monotonic()
+                self.report, self._reported = message, time.monotonic()
                 if self.report.get("ready"):
                     self.ready.set()
                 if self.state != was:
                     changed()
         self._writer.close()
+
+    def _answer_scrapes(self, text: str) -> None:
+        if self._metrics is not None:
+            self._metrics.set_result(text)
+            self._metrics = None
 
     async def check_ready(self, check: ReadyCheck, changed: Callable[[], None]) -> None:
         """Wait until a program that does not report passes its readiness check. Copy its output, if the check reads it."""

@@ -33,21 +33,27 @@ class Report:
 class ParentConnection:
     """Sends reports over the inherited descriptor `file`, and SIGTERM to this process if its parent ends.
 
-    `on_lost` is called with the id of another worker of the group whose process died, and with how it died.
+    `on_lost` is called with the id of another worker of the group whose process died, and with how it died. `metrics` returns the
+    text for the metrics port of the group.
     """
 
     def __init__(
-        self, file: int, report: Callable[[], Report], on_lost: Callable[[str, str], Awaitable[None]] | None = None
+        self,
+        file: int,
+        report: Callable[[], Report],
+        on_lost: Callable[[str, str], Awaitable[None]] | None = None,
+        metrics: Callable[[], str] | None = None,
     ) -> None:
         self._socket = socket.socket(fileno=file)
         self._report = report
         self._on_lost = on_lost
+        self._metrics = metrics
         self._output = OutputPipe()
 
     async def run(self) -> None:
         """Send reports until cancelled, or until the parent has ended."""
         reader, writer = await asyncio.open_connection(sock=self._socket)
-        ended = asyncio.create_task(self._read(reader))
+        ended = asyncio.create_task(self._read(reader, writer))
         try:
             with suppress(ConnectionError):
                 was_ready = False
@@ -64,10 +70,12 @@ class ParentConnection:
             ended.cancel()
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> None:
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read the messages of the parent until it ends."""
         with suppress(ConnectionError):
             while line := await reader.readline():
-                lost = json.loads(line).get("lost")
-                if lost is not None and self._on_lost is not None:
-                    await self._on_lost(lost["worker"], lost["reason"])
+                match json.loads(line):
+                    case {"lost": lost} if self._on_lost is not None:
+                        await self._on_lost(lost["worker"], lost["reason"])
+                    case {"metrics": True} if self._metrics is not None:
+                        writer.write(json.dumps({"metrics": self._metrics()}).encode() + b"\n")

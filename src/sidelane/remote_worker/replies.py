@@ -9,7 +9,7 @@ from sidelane.model.errors import FilesUnavailable, TransportUnavailable
 from sidelane.model.event import NewEvent
 from sidelane.model.job import DAY
 from sidelane.model.message import Message
-from sidelane.model.outcome import Failed, Retried, Succeeded
+from sidelane.model.outcome import AttemptResult, Failed, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.transports.contract import Transport
 from sidelane.transports.data_reference import fit_message
@@ -62,10 +62,9 @@ class ReplySender:
             ordinal += len(chunk)
         await self._send(job, completions)
 
-    async def end(
-        self, job: DispatchedJob, outcome: Succeeded | Retried | Failed, ordinal: int, entries: Sequence[NewEvent]
-    ) -> None:
-        """Send a completion with its last events. Raises `TransportError`."""
+    async def end(self, job: DispatchedJob, outcome: Succeeded | Retried | Failed, report: AttemptResult) -> None:
+        """Send the completion of an attempt with this outcome, and its last events. Raises `TransportError`."""
+        ordinal, entries = report.ordinal, report.entries
         size = len(outcome.result.encode()) if isinstance(outcome, Succeeded) else ENVELOPE_SIZE
         if entries and (len(entries) > MAX_EVENTS or size + sum(map(_size, entries)) > self._capacity):
             await self.events(job, ordinal, entries)
@@ -77,11 +76,13 @@ class ReplySender:
                 result=from_json(outcome.result),
                 events=_emitted(entries),
                 ordinal=ordinal,
+                usage=report.usage,
             )
         else:
             completion = CompletionMessage(
                 job=job.job, token=job.token, problem=outcome.failure.problem, error=outcome.failure.error or None,
-                retry=isinstance(outcome, Retried), events=_emitted(entries), ordinal=ordinal,
+                retry=isinstance(outcome, Retried), events=_emitted(entries), ordinal=ordinal, usage=report.usage,
+                throttled=report.throttled,
             )  # fmt: skip
         await self._send(job, {"end": completion})
 

@@ -244,7 +244,7 @@ class MessageJobSource:
     async def _reply(self, job: InFlightJob, outcome: Succeeded | Failed | Retried, report: AttemptResult) -> None:
         """Send a completion. If the completion can never be sent, send a failure instead."""
         try:
-            await self._replies.end(job.dispatched, outcome, report.ordinal, report.entries)
+            await self._replies.end(job.dispatched, outcome, report)
         except UNSENDABLE as error:
             logger.error("job %s: its completion cannot be sent: %s", job.dispatched.job, error)
             await self._replies.refusal(job.dispatched, UNSENT)

@@ -17,6 +17,7 @@ from sidelane.stores.contract import Subscription
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.task import Task
+from sidelane.telemetry.port import Telemetry
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.endpoints import require_receivable, require_sendable
 from sidelane.transports.factory import TransportPool
@@ -69,7 +70,7 @@ async def message_worker(
             open_source=open_heartbeat,
             registry=registry,
             settings=settings.model_copy(update={"payload_limit": limit}),
-            client=NullClient(registry),
+            client=NullClient(registry, transports.telemetry),
             shares=[QueueShare(WorkerCapacity(settings.concurrency, {queue: None}), WeightedQueues({queue: 1}))],
             name=name,
             background_services=[source],
@@ -121,8 +122,9 @@ class NullSubscription:
 class NullClient:
     """Client of tasks on a machine without a store. This client cannot submit jobs."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, telemetry: Telemetry) -> None:
         self.registry = registry
+        self.telemetry = telemetry
 
     @property
     def store(self) -> NoReturn:

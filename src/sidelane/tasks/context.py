@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.event import NewEvent, named_event, progress_event
+from sidelane.model.history import Usage
 from sidelane.model.job import JobSpec
 from sidelane.tasks.job import Job
 from sidelane.tasks.task import Call, Task, check_lane, ensure_call
@@ -37,6 +38,7 @@ class TaskChannel(Protocol):
     def registry(self) -> object: ...
     def put(self, entry: NewEvent) -> Awaitable[None]: ...
     def stopping(self) -> bool: ...
+    def report_usage(self, usage: Usage) -> None: ...
     def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Pending[Job[R]]: ...
 
 
@@ -74,6 +76,13 @@ class Context:
     def emit(self, name: str, data: object) -> Awaitable[None]:
         """Add an event to the job's log. Raises ValueError if the name is reserved."""
         return self.channel.put(named_event(name, data, self.payload_limit))
+
+    def report_usage(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: float = 0.0) -> None:
+        """Report what this attempt used: tokens of a language model, and a cost in any currency. Several reports are added up.
+
+        The history of the task shows the sums. Raises ValueError if a number is negative, not finite or too large.
+        """
+        self.channel.report_usage(Usage(input_tokens=input_tokens, output_tokens=output_tokens, cost=cost))
 
     def check(self) -> None:
         """Raise `Stopped` if the attempt was cancelled or has timed out. Use `check` in tasks that run in threads and processes."""

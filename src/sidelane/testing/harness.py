@@ -23,8 +23,9 @@ from sidelane.model.event import Event
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, Lease, Query, State
 from sidelane.model.message import Message
+from sidelane.model.outcome import AttemptResult, EventAppend
 from sidelane.model.problem import Problem
-from sidelane.model.worker import ClaimRequest
+from sidelane.model.worker import Claimed, ClaimRequest
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.factory import open_store
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK, DISPATCH_QUEUE
@@ -33,6 +34,7 @@ from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Call, Task
 from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
 from sidelane.worker.attempt import Attempt, Runtime
+from sidelane.worker.attempt_telemetry import AttemptTelemetry
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.reporter import Reporter
 
@@ -72,7 +74,11 @@ class Harness:
         self._resources = Resources(registry.overrides)
         self._children = ChildPool()
         self._threads = ThreadPoolExecutor(MAX_PER_CLAIM)
-        self._reporter = Reporter(client.store, on_lost=lambda append: None, on_reported=lambda report, held: None)
+        self._telemetry = AttemptTelemetry(client.telemetry, WORKER)
+        self._attempts: dict[Lease, Attempt] = {}  # that have not been reported
+        self._reporter = Reporter(
+            client.store, on_lost=lambda append: None, on_reported=self._on_reported, on_appended=self._on_appended
+        )
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
             children=self._children, client=client, reporter=self._reporter, confirm_lease=self._confirm_lease,
@@ -208,18 +214,34 @@ class Harness:
         while True:
             claims = await self.client.store.claim(await self._request(outbound, isolated))
             if claims.jobs:
-                return [Attempt(claimed, self._runtime, time.monotonic()) for claimed in claims.jobs]
+                return [self._attempt(claimed) for claimed in claims.jobs]
             if claims.isolated:
                 isolated = True
             elif claims.next_due is None or claims.next_due > 0:  # else it only moved some, e.g. to wait for a limit
                 return []
+
+    def _attempt(self, claimed: Claimed) -> Attempt:
+        attempt = Attempt(claimed, self._runtime, time.monotonic())
+        self._attempts[claimed.lease] = attempt
+        self._telemetry.started(claimed)
+        return attempt
+
+    def _on_appended(self, append: EventAppend) -> None:
+        attempt = self._attempts.get(append.lease)
+        if attempt is not None:
+            self._telemetry.appended(attempt, append)
+
+    def _on_reported(self, result: AttemptResult, accepted: bool) -> None:
+        attempt = self._attempts.pop(result.lease)
+        if accepted:
+            self._telemetry.ended(attempt, result)
 
     async def _request(self, outbound: bool, isolated: bool) -> ClaimRequest:
         known = [stats.name for stats in await self.client.store.stats()]
         queues = {name: MAX_PER_CLAIM for name in known if (name in OUTBOUND_QUEUES) is outbound}
         return ClaimRequest(
             request=new_nonce(), worker=WORKER, queues=queues, tasks=self._registry.task_versions(), limit=MAX_PER_CLAIM,
-            lease=LEASE, isolated=isolated,
+            lease=LEASE, isolated=isolated, release=self.client.settings.release,
         )  # fmt: skip
 
     async def _confirm_lease(self, lease: Lease) -> bool:
@@ -258,7 +280,9 @@ async def open_harness(lane: Sidelane, *, eager: bool) -> AsyncIterator[Harness]
         folder = stack.enter_context(TemporaryDirectory(prefix="sidelane-files-"))
         stack.enter_context(lane.files.use_location(folder))
         store = await open_store("sqlite://:memory:", clock=clock)
-        client = Client(store, settings=lane.settings, files=lane.files, registry=lane.registry)
+        client = Client(
+            store, settings=lane.settings, files=lane.files, registry=lane.registry, telemetry=lane.telemetry
+        )
         opened = Harness(lane, client, clock)
         stack.push_async_callback(opened.close)
         await stack.enter_async_context(lane.opened_with(client))

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from sidelane.model.errors import TransportError
 from sidelane.model.message import Message
+from sidelane.telemetry.port import Telemetry
 
 VISIBILITY_TIMEOUT = 30.0
 """Seconds for which a received message is invisible to other receivers, unless it is extended."""
@@ -115,8 +116,8 @@ class Endpoint(Hashable, Protocol):
         """Raise `MissingExtra` if the driver is not installed, without an import."""
         ...
 
-    def open(self) -> Transport:
-        """Return the endpoint's transport, which connects when it is first used.
+    def open(self, telemetry: Telemetry) -> Transport:
+        """Return the endpoint's transport, which connects when it is first used, and reports its messages to `telemetry`.
 
         Imports may take a second. Raises `MissingExtra`.
         """

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl
 
 from sidelane.model.errors import ConfigurationError, MissingExtra
+from sidelane.telemetry.port import Telemetry
 from sidelane.transports.contract import Endpoint, Transport
 
 
@@ -42,8 +43,8 @@ class Sqs:
     def require_driver(self) -> None:
         _require_package("aiobotocore", self)
 
-    def open(self) -> Transport:
-        return _open("sidelane.transports.sqs.transport", "SqsTransport", self)
+    def open(self, telemetry: Telemetry) -> Transport:
+        return _open("sidelane.transports.sqs.transport", "SqsTransport", self, telemetry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +84,8 @@ class PubSub:
     def require_driver(self) -> None:
         _require_package("google", self)
 
-    def open(self) -> Transport:
-        return _open("sidelane.transports.pubsub.transport", "PubSubTransport", self)
+    def open(self, telemetry: Telemetry) -> Transport:
+        return _open("sidelane.transports.pubsub.transport", "PubSubTransport", self, telemetry)
 
 
 StoredEndpoint = Sqs | PubSub
@@ -152,10 +153,10 @@ def _require_package(package: str, endpoint: Endpoint) -> None:
         raise missing_driver(endpoint)
 
 
-def _open(module: str, transport: str, endpoint: Endpoint) -> Transport:
+def _open(module: str, transport: str, endpoint: Endpoint, telemetry: Telemetry) -> Transport:
     """Import a transport only when it is needed, because its driver is optional and slow to import."""
     try:
-        opened: Transport = getattr(import_module(module), transport)(endpoint)
+        opened: Transport = getattr(import_module(module), transport)(endpoint, telemetry)
     except ModuleNotFoundError as error:
         raise missing_driver(endpoint) from error
     return opened

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from sidelane.telemetry.port import Telemetry
 from sidelane.transports.contract import Endpoint, Transport
 
 Opener = Callable[[Any], Transport]
@@ -11,9 +13,10 @@ Opener = Callable[[Any], Transport]
 
 
 class TransportPool:
-    """The transports of one process, each opened when it is first used."""
+    """The transports of one process, each opened when it is first used. They report to `telemetry`."""
 
-    def __init__(self) -> None:
+    def __init__(self, telemetry: Telemetry | None = None) -> None:
+        self.telemetry = telemetry or Telemetry()
         self._open: dict[Endpoint, Transport] = {}
         self._openers: dict[str, Opener] = {}
 
@@ -27,7 +30,7 @@ class TransportPool:
         Raises `MissingExtra`, `TransportUnavailable` or `TransportMisconfigured`.
         """
         if endpoint not in self._open:
-            opener = self._openers.get(endpoint.kind, type(endpoint).open)
+            opener = self._openers.get(endpoint.kind, partial(type(endpoint).open, telemetry=self.telemetry))
             opened = await asyncio.to_thread(opener, endpoint)  # it may import, which must not block the event loop
             self._open.setdefault(endpoint, opened)
         transport = self._open[endpoint]

@@ -5,7 +5,7 @@ Applications with another format write `encode` and `decode` functions instead; 
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +13,7 @@ from pydantic_core import to_json
 
 from sidelane.model.codec import format_validation_error, parse_json
 from sidelane.model.errors import MalformedMessage
+from sidelane.model.history import MAX_USAGE, NO_USAGE, Usage
 from sidelane.model.ids import is_id
 from sidelane.model.json_text import is_storable
 from sidelane.model.message import Message
@@ -95,7 +96,9 @@ class CompletionMessage:
     `error` has details of the problem that only operators see.
 
     `ordinal` is the number of the first of `events` in this attempt, from 1, so that repeated events are skipped. Without events,
-    it is the number of the next event. If it is None, events are appended in the order of arrival. Raises `MalformedMessage`.
+    it is the number of the next event. If it is None, events are appended in the order of arrival.
+
+    `usage` is what the attempt used. `throttled` is whether a provider asked it to try later. Raises `MalformedMessage`.
     """
 
     job: str | None = None
@@ -107,6 +110,8 @@ class CompletionMessage:
     retry: bool = True
     events: Sequence[EmittedEvent] = ()
     ordinal: int | None = None
+    usage: Usage = NO_USAGE
+    throttled: bool = False
 
     def __post_init__(self) -> None:
         for error in _errors(self):
@@ -166,6 +171,10 @@ class CompletionForm(_Form):
         le=MAX_ORDINAL,
         description="Number of the first of these events; without events, that of the next one.",
     )
+    input_tokens: int = Field(0, ge=0, le=MAX_USAGE, description="Tokens that the attempt sent to a language model.")
+    output_tokens: int = Field(0, ge=0, le=MAX_USAGE, description="Tokens that a language model returned.")
+    cost: float = Field(0.0, ge=0, le=MAX_USAGE, description="What the attempt cost, in any currency.")
+    throttled: bool = Field(False, description="Whether a provider asked to try later, e.g. by the status 429.")
 
 
 class _DispatchHeader(_Form):
@@ -219,6 +228,8 @@ def _errors(completion: CompletionMessage) -> Iterator[str]:
         yield "The `events` of a completion are EmittedEvent(…)."
     if len(completion.events) > MAX_EVENTS:
         yield f"A completion has at most {MAX_EVENTS} events."
+    if not isinstance(_any(completion.usage), Usage):
+        yield "The `usage` of a completion is Usage(…)."
     if ordinal is not None and not (isinstance(ordinal, int) and 1 <= ordinal <= MAX_ORDINAL):
         yield "The events of an attempt are numbered from 1."
 
@@ -287,6 +298,10 @@ def write_completion(
         data["result"] = completion.result
     if completion.ordinal is not None:
         data["ordinal"] = completion.ordinal
+    if completion.usage != NO_USAGE:
+        data |= asdict(completion.usage)
+    if completion.throttled:
+        data["throttled"] = True
     if completion.events:
         data["events"] = [{"name": event.name, "data": event.data} for event in completion.events]
     kind = COMPLETED if completion.ends else EVENTS
@@ -324,7 +339,8 @@ def completion_from_form(form: CompletionForm, *, job: str, token: str) -> Compl
         raise MalformedMessage("A completion has either a result or a problem.")
     return CompletionMessage(
         job=job, token=token, result=form.result if has_result else MISSING, problem=form.problem, retry=form.retry,
-        error=form.error,
+        error=form.error, throttled=form.throttled,
+        usage=Usage(input_tokens=form.input_tokens, output_tokens=form.output_tokens, cost=form.cost),
         events=_emitted(form.events), ordinal=form.ordinal,
     )  # fmt: skip
 

@@ -9,7 +9,8 @@ except ImportError as error:
 
 from sidelane.web.documents import event_schemas
 from sidelane.web.problems import problem_handler
+from sidelane.web.request_metrics import RequestMetrics
 from sidelane.web.responder import Responder
 from sidelane.web.router import Jobs
 
-__all__ = ["Jobs", "Responder", "event_schemas", "problem_handler"]
+__all__ = ["Jobs", "RequestMetrics", "Responder", "event_schemas", "problem_handler"]

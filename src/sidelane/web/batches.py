@@ -12,6 +12,7 @@ from sidelane.client.batch_handle import Batch
 from sidelane.model import job
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.errors import StoreError
+from sidelane.telemetry.events import StreamKind
 from sidelane.web import openapi
 from sidelane.web.documents import BatchDocument, BatchLinks, JobPage, RefusedCall, batch_document, job_document
 from sidelane.web.job_responses import JOBS_PER_SECOND, JobResponses, bounded_retry_after, path_of, token_or_none
@@ -85,7 +86,8 @@ class BatchResponses:
             return (await self.document(connection, record)).model_dump_json(by_alias=True)
 
         frames = batch_sse_frames(self.client.store, record.id, to_json, ping=self.client.settings.sse_ping_interval)
-        return SseResponse(frames, headers={"Location": self.path(connection, record.id)})
+        stream = self.job_responses.streams.track(StreamKind.SSE)
+        return SseResponse(frames, headers={"Location": self.path(connection, record.id)}, stream=stream)
 
     async def jobs(
         self, connection: HTTPConnection, record: BatchRecord, user: str | None, before: int | None

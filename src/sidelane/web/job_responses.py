@@ -11,6 +11,8 @@ from sidelane.client.client import Client
 from sidelane.model.errors import ConfigurationError, StoreError, UnknownJob
 from sidelane.model.event import Cursor
 from sidelane.model.job import JobRecord, State
+from sidelane.telemetry.events import StreamKind
+from sidelane.telemetry.streams import Streams
 from sidelane.web.access import Access
 from sidelane.web.documents import JobDocument, Links, job_document
 from sidelane.web.negotiation import JSON
@@ -32,10 +34,13 @@ logger = logging.getLogger(__name__)
 class JobResponses:
     """Builds the responses about jobs."""
 
-    def __init__(self, client: Client, access: Access, presence: ListenerPresence, route_name: str) -> None:
+    def __init__(
+        self, client: Client, access: Access, presence: ListenerPresence, streams: Streams, route_name: str
+    ) -> None:
         self.client = client
         self.access = access
         self.presence = presence
+        self.streams = streams
         self._route_name = route_name
 
     def path(self, connection: HTTPConnection, job_id: str) -> str:
@@ -92,7 +97,12 @@ class JobResponses:
         frames = sse_frames(
             self.client.store, record, snapshot, after=after, ping=self.client.settings.sse_ping_interval, named=named
         )  # fmt: skip
-        return SseResponse(frames, headers={"Location": document.links.self_}, presence=self.presence.track(record))
+        return SseResponse(
+            frames,
+            headers={"Location": document.links.self_},
+            stream=self.streams.track(StreamKind.SSE, resumed=after is not None),
+            presence=self.presence.track(record),
+        )
 
     async def result(self, record: JobRecord, applied: str | None = None) -> Response:
         """Answer with a finished job's result. Raises `ResultNotReady`, `JobFailed` or `JobCancelled`."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import cached_property
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ class Jobs:
         app.include_router(jobs.batches, prefix="/batches")  # needed by `respond.many`
         app.include_router(jobs.files, prefix="/files")  # needed by signed URLs of files in a folder
         app.include_router(jobs.health, prefix="/health")  # for load balancers and orchestrators
+        app.include_router(jobs.metrics)  # GET /metrics, for Prometheus
         uploads = APIRouter(route_class=jobs.route)  # checks user and headers before it reads a request's body
 
         @app.post("/chat", responses=jobs.responses(answer))
@@ -89,6 +91,13 @@ class Jobs:
         self.health = health_router(lambda: self._lane.client.store)
         self.batches = batch_router(self._batch_route_name, lambda: self.batch_responses, self._viewer)
 
+    @cached_property
+    def metrics(self) -> APIRouter:
+        """The route `/metrics` for Prometheus. Raises `MissingExtra` without the extra `metrics`."""
+        from sidelane.web.metrics import metrics_router
+
+        return metrics_router(self._lane)
+
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:
         """Return the OpenAPI descriptions of every response that `respond`, or `respond.many`, may return for this task."""
         limits = [limit.declared for limit in task.policy.limits]
@@ -102,7 +111,13 @@ class Jobs:
         client: Client = self._lane.client
         if self._responses is None or self._responses.client is not client:
             access = Access(client, self._lane.registry, everyone=self._everyone, guessable=self._guessable)
-            self._responses = JobResponses(client, access, ListenerPresence(client.store), self._route_name)
+            self._responses = JobResponses(
+                client,
+                access,
+                ListenerPresence(client.store),
+                self._lane.services.api_process.streams,
+                self._route_name,
+            )
         return self._responses
 
     @property
@@ -112,13 +127,13 @@ class Jobs:
 
     @asynccontextmanager
     async def _lifespan(self, app: object) -> AsyncIterator[None]:
-        """Evaluate findings in the background while the application runs, if its lane is open by then."""
+        """Report this process to the store, and evaluate findings, while the application runs, if its lane is open by then."""
         try:
             store = self._lane.client.store
         except LaneNotOpen:
             yield
             return
-        async with monitoring(store, self._lane.settings):
+        async with self._lane.services.api_process.heartbeats(store), monitoring(store, self._lane.settings):
             yield
 
     def _viewer_dependency(self) -> Callable[..., str | None]:
@@ -292,7 +307,7 @@ def _add_websockets(
             return
         await stream_events(
             websocket, responses().client.store, record, snapshot, after=cursor[1] if cursor else None,
-            presence=responses().presence,
+            presence=responses().presence, streams=responses().streams,
         )  # fmt: skip
 
     @router.websocket("/{job_id}/events")

@@ -11,8 +11,8 @@ from fastapi.params import File
 
 from sidelane.web.responder import Responder
 
-RouteKind = Literal["job", "events", "health", "file", "other"]
-"""What a route does: submit jobs by `respond`, stream events, answer health checks, transfer files, or anything else."""
+RouteKind = Literal["job", "events", "health", "metrics", "file", "other"]
+"""What a route does: submit jobs by `respond`, stream events, answer health checks or scrapes, transfer files, or anything else."""
 
 EVENT_ENDPOINTS = frozenset({"events", "events_by_token"})
 """Names of the endpoints that stream events, in the routers of jobs and batches."""
@@ -82,6 +82,8 @@ def _kind(endpoint: Callable[..., Any], dependant: Any) -> RouteKind:
         return "events"
     if module == "sidelane.web.health":
         return "health"
+    if module == "sidelane.web.metrics":
+        return "metrics"
     if module == "sidelane.web.file_routes":
         return "file"
     return "job" if any(_is_respond(each.call) for each in _dependants(dependant)) else "other"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, nullcontext, suppress
 
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
@@ -16,6 +16,7 @@ from sidelane.model.event import END, JOB, Cursor, Event
 from sidelane.model.job import JobRecord
 from sidelane.model.json_text import dump_json
 from sidelane.stores.contract import Store
+from sidelane.telemetry.streams import Stream
 from sidelane.web.disconnect import run_while_connected
 from sidelane.web.documents import BATCH
 from sidelane.web.negotiation import EVENT_STREAM
@@ -154,8 +155,8 @@ async def stream_or_reconnect(response: Awaitable[Response]) -> Response:
 class SseResponse(Response):
     """A streaming response that ends after its frames, or as soon as its client disconnects.
 
-    A client that does not read delays only its own frames, because `send` waits for buffer space. `presence` is entered while the
-    response is sent.
+    A client that does not read delays only its own frames, because `send` waits for buffer space. `stream` and `presence` are
+    entered while the response is sent.
     """
 
     media_type = EVENT_STREAM
@@ -165,11 +166,13 @@ class SseResponse(Response):
         frames: AsyncGenerator[str, None],
         *,
         headers: dict[str, str],
+        stream: AbstractContextManager[Stream],
         presence: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         super().__init__(headers={**HEADERS, **headers})
         del self.headers["content-length"]
         self._frames = frames
+        self._stream = stream
         self._presence = presence or nullcontext()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -179,6 +182,7 @@ class SseResponse(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write(self, send: Send) -> None:
-        async with self._presence, aclosing(self._frames) as frames:
-            async for frame in frames:
-                await send({"type": "http.response.body", "body": frame.encode(), "more_body": True})
+        with self._stream as stream:
+            async with self._presence, aclosing(self._frames) as frames:
+                async for frame in frames:
+                    await stream.send(send({"type": "http.response.body", "body": frame.encode(), "more_body": True}))

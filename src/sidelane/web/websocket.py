@@ -9,6 +9,8 @@ from sidelane.model.errors import SidelaneError
 from sidelane.model.event import JOB, Cursor
 from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
+from sidelane.telemetry.events import StreamKind
+from sidelane.telemetry.streams import Stream, Streams
 from sidelane.web.disconnect import run_while_connected
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import public_problem
@@ -37,28 +39,42 @@ async def stream_events(
     *,
     after: Cursor | None,
     presence: ListenerPresence,
+    streams: Streams,
 ) -> None:
     """Send `snapshot` (the job's document as JSON) and its log to the end, then close.
 
     Stop if the client disconnects or the server stops.
     """
     await socket.accept()
-    with suppress(WebSocketDisconnect, RuntimeError):  # the connection broke, or was closed by the client
-        code = await run_while_connected(socket.receive, _write(socket, store, record, snapshot, after, presence))
+    tracked = streams.track(StreamKind.WEBSOCKET, resumed=after is not None)
+    with (
+        tracked as stream,
+        suppress(WebSocketDisconnect, RuntimeError),
+    ):  # the connection broke, or the client closed it
+        writing = _write(socket, stream, store, record, snapshot, after=after, presence=presence)
+        code = await run_while_connected(socket.receive, writing)
         await socket.close(SERVICE_RESTART if code is None else code)
 
 
 async def _write(
-    socket: WebSocket, store: Store, record: JobRecord, snapshot: str, after: Cursor | None, presence: ListenerPresence
+    socket: WebSocket,
+    stream: Stream,
+    store: Store,
+    record: JobRecord,
+    snapshot: str,
+    *,
+    after: Cursor | None,
+    presence: ListenerPresence,
 ) -> int:
     """Send the events and return the code to close with."""
     async with presence.track(record):
         try:
-            await socket.send_text(_message(JOB, snapshot))
+            await stream.send(socket.send_text(_message(JOB, snapshot)))
             async with aclosing(stream_pages(store, record.id, after)) as pages:
                 async for events in pages:
                     for event in events:
-                        await socket.send_text(_message(event.name, event.data, event_id(record.id, event)))
+                        text = _message(event.name, event.data, event_id(record.id, event))
+                        await stream.send(socket.send_text(text))
         except SidelaneError:
             return TRY_AGAIN_LATER  # the client reconnects with its cursor
     return NORMAL_CLOSURE

@@ -25,9 +25,9 @@ from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.event_buffer import EventBuffer, LeaseLost
 from sidelane.worker.executor import execute
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
-from sidelane.worker.outcome import DeadlinePassed, TimedOut, add_job_context, classify_error, report_end
+from sidelane.worker.outcome import DeadlinePassed, TimedOut, add_job_context, classify_error, is_throttled, report_end
 from sidelane.worker.reporter import Reporter
-from sidelane.worker.task_channel import LoopChannel, TaskClient, ThreadChannel
+from sidelane.worker.task_channel import LoopChannel, TaskClient, ThreadChannel, UsageMeter
 
 logger = logging.getLogger(__name__)
 
@@ -83,10 +83,13 @@ class Attempt:
         self.stop_reason: StopReason | None = None
         self.finished = False  # its outcome is decided
         self.reported = False
+        self.has_events = False  # its first event was reported to telemetry
         self._remaining = claimed.remaining
-        self._dispatched = claimed.offered  # by another process, which counts its failures
+        self.dispatched = claimed.offered  # by another process, which counts its failures
         self._failures = None if claimed.offered else claimed.record.failures
         self._runtime = runtime
+        self._usage = UsageMeter()
+        self._throttled = False
         self._events = EventBuffer(claimed.lease, runtime.reporter.on_pending)
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
@@ -96,6 +99,12 @@ class Attempt:
         self._timeout = math.inf
         self._renewed_until = math.inf
         self._started_at = claimed_at
+        self._ended_at: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        """How long the attempt has run, until its outcome was decided."""
+        return (time.monotonic() if self._ended_at is None else self._ended_at) - self._started_at
 
     @property
     def past_grace(self) -> bool:
@@ -174,10 +183,11 @@ class Attempt:
                 if self._is_claim_old():
                     await self._check_lease()
                 self._start_timeout(task)  # only now: a cold child's start is not the task's time
-                return await child.execute(
+                outcome, self._throttled = await child.execute(
                     task, arguments, context, self._runtime.client.submit_spec,
                     version=self.record.spec.version, failures=self._failures,
                 )  # fmt: skip
+                return outcome
         if self._is_claim_old():
             await self._check_lease()
         self._start_timeout(task)
@@ -230,7 +240,7 @@ class Attempt:
     def _start_timeout(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, StopReason.TIMEOUT
         if self._remaining is not None and (seconds is None or self._remaining < seconds):
-            seconds, reason = self._remaining, StopReason.TIMEOUT if self._dispatched else StopReason.DEADLINE
+            seconds, reason = self._remaining, StopReason.TIMEOUT if self.dispatched else StopReason.DEADLINE
         if seconds is not None:
             self._timeout = seconds
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
@@ -240,7 +250,9 @@ class Attempt:
         spec, events, client, stopping = self.record.spec, self._events, self._runtime.client, self._is_stopping
         threaded = self._task is not None and self._task.mode == "thread"
         channel = (
-            ThreadChannel(events, client, stopping, self._loop) if threaded else LoopChannel(events, client, stopping)
+            ThreadChannel(events, client, stopping, usage=self._usage, loop=self._loop)
+            if threaded
+            else LoopChannel(events, client, stopping, usage=self._usage)
         )
         return Context(
             job_id=spec.id,
@@ -266,6 +278,7 @@ class Attempt:
             return Released()
         if isinstance(error, ResourceFailed) and self._runtime.isolated:
             return Released(RETRY_DELAY)  # other workers do not even claim jobs whose resources are closed
+        self._throttled = is_throttled(error)
         return classify_error(error, failures=self._failures, retry=task.policy.retry, registry=self._runtime.registry)
 
     def _stopped_outcome(self) -> Outcome:
@@ -293,13 +306,17 @@ class Attempt:
         if self.finished or self.stop_reason is StopReason.LOST or self._events.closed:
             self.finished = True
             return
-        self.finished = True
+        self.finished, self._ended_at = True, time.monotonic()
         ordinal, events = await self._events.drain()
         self._events.closed = True  # a task that exceeds its grace may still emit
         outcome = add_job_context(outcome, self.record.id, self.record.attempt)
         report_end(
-            self.record, outcome, dispatched=self._dispatched, seconds=time.monotonic() - self._started_at,
-            level=self._runtime.log_level,
+            self.record, outcome, dispatched=self.dispatched, seconds=self.seconds, level=self._runtime.log_level,
         )  # fmt: skip
         self.reported = True
-        self._runtime.reporter.report(AttemptResult(lease=self.lease, outcome=outcome, ordinal=ordinal, entries=events))
+        self._runtime.reporter.report(
+            AttemptResult(
+                lease=self.lease, outcome=outcome, ordinal=ordinal, entries=events, usage=self._usage.total,
+                throttled=self._throttled,
+            )
+        )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 
 from sidelane.model.errors import ConfigurationError, LaneNotOpen
 from sidelane.model.event import NewEvent
+from sidelane.model.history import Usage
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Outcome, Succeeded
 from sidelane.processes.child import connect_to_parent, signal_on_parent_exit
@@ -20,9 +21,17 @@ from sidelane.tasks.job import Job
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Task
-from sidelane.worker.child_protocol import pack, pack_event, pack_outcome, pack_submit, read_submission, unpack
+from sidelane.worker.child_protocol import (
+    pack,
+    pack_event,
+    pack_outcome,
+    pack_submit,
+    pack_usage,
+    read_submission,
+    unpack,
+)
 from sidelane.worker.executor import execute
-from sidelane.worker.outcome import classify_error
+from sidelane.worker.outcome import classify_error, is_throttled
 
 R = TypeVar("R")
 
@@ -47,6 +56,9 @@ class SocketChannel:
 
     def stopping(self) -> bool:
         return self.stop_requested
+
+    def report_usage(self, usage: Usage) -> None:
+        self._loop.call_soon_threadsafe(self._writer.write, pack_usage(usage))
 
     def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Pending[Job[R]]:
         if self._on_loop:
@@ -95,10 +107,10 @@ class ChildMain:
             channel = SocketChannel(self._writer, task)
             attempt = asyncio.create_task(self._attempt(task, message, channel))
             listener = asyncio.create_task(self._handle_messages(task, channel, attempt))
-            outcome = await attempt
+            outcome, throttled = await attempt
             listener.cancel()
             await asyncio.wait([listener])
-            self._writer.write(pack_outcome(outcome))
+            self._writer.write(pack_outcome(outcome, throttled=throttled))
             await self._writer.drain()
 
     async def _receive(self) -> bytes:
@@ -118,7 +130,9 @@ class ChildMain:
         await self._resources.open(task.signature.uses)  # one that fails to open fails again in the attempt
         return {"ready": name}
 
-    async def _handle_messages(self, task: AnyTask, channel: SocketChannel, attempt: "asyncio.Task[Outcome]") -> None:
+    async def _handle_messages(
+        self, task: AnyTask, channel: SocketChannel, attempt: "asyncio.Task[tuple[Outcome, bool]]"
+    ) -> None:
         while line := await self._receive():
             message = unpack(line)
             if "answer" in message:
@@ -129,7 +143,8 @@ class ChildMain:
                 attempt.cancel()  # the others call `ctx.check()`
         os._exit(0)  # the worker has exited, so the lease will end
 
-    async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> Outcome:
+    async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> tuple[Outcome, bool]:
+        """Return the outcome of an attempt, and whether a provider asked to try later."""
         registry: Registry = task.lane.registry
         try:
             result = await execute(
@@ -141,8 +156,9 @@ class ChildMain:
                 threads=self._threads,
             )
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it goes to the worker
-            return classify_error(error, failures=message["failures"], retry=task.policy.retry, registry=registry)
-        return Succeeded(result)
+            outcome = classify_error(error, failures=message["failures"], retry=task.policy.retry, registry=registry)
+            return outcome, is_throttled(error)
+        return Succeeded(result), False
 
 
 def find_task(module: str, name: str) -> AnyTask:

@@ -17,7 +17,15 @@ from sidelane.processes.child import start_module
 from sidelane.processes.exit_code import describe_exit
 from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask
-from sidelane.worker.child_protocol import pack, pack_submission, read_outcome, read_spec, unpack, write_line
+from sidelane.worker.child_protocol import (
+    pack,
+    pack_submission,
+    read_outcome,
+    read_spec,
+    read_usage,
+    unpack,
+    write_line,
+)
 from sidelane.worker.outcome import ProcessDied, ProcessNotReady
 
 Submit = Callable[[JobSpec], Awaitable[Submission]]
@@ -109,8 +117,8 @@ class ChildProcess:
 
     async def execute(
         self, task: AnyTask, arguments: str, context: Context, submit: Submit, *, version: int, failures: int | None
-    ) -> Outcome:
-        """Run one attempt with arguments that this version of the task stored, and return its outcome.
+    ) -> tuple[Outcome, bool]:
+        """Run one attempt with arguments that this version of the task stored. Return its outcome, and whether it was throttled.
 
         `submit` is called for jobs that the task submits, and `failures` is as for `classify_error`. Raises `ProcessDied` if the
         child dies meanwhile.
@@ -122,10 +130,12 @@ class ChildProcess:
             message = unpack(line)
             if "event" in message:
                 await context.channel.put(NewEvent(*message["event"]))
+            elif "usage" in message:
+                context.channel.report_usage(read_usage(message))
             elif "submit" in message:
                 await self._send(pack_submission(message["submit"], await _submit(submit, message)))
             else:
-                return read_outcome(message)
+                return read_outcome(message), message["throttled"]
         raise await self._died()
 
     async def stop(self, grace: float) -> None:
@@ -151,7 +161,7 @@ class ChildProcess:
             if "submit" in message:
                 refusal = SidelaneError("This attempt is asked to stop.")
                 await self._send(pack_submission(message["submit"], refusal))
-            elif "event" not in message:
+            elif not message.keys() & {"event", "usage"}:
                 return
 
     def _kill(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sidelane.model.errors import JobConflict, JobRefused, LimitReached, QueueFull, SidelaneError, StoreUnavailable
 from sidelane.model.event import NewEvent
+from sidelane.model.history import Usage
 from sidelane.model.job import Failure, JobSpec, Submission
 from sidelane.model.outcome import Failed, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
@@ -35,6 +36,16 @@ def pack_event(event: NewEvent) -> bytes:
     return pack({"event": [event.name, event.data]})
 
 
+def pack_usage(usage: Usage) -> bytes:
+    return pack({"usage": [usage.input_tokens, usage.output_tokens, usage.cost]})
+
+
+def read_usage(message: Mapping[str, Any]) -> Usage:
+    """Return what a task used."""
+    input_tokens, output_tokens, cost = message["usage"]
+    return Usage(input_tokens=input_tokens, output_tokens=output_tokens, cost=cost)
+
+
 def pack_submit(number: int, spec: JobSpec) -> bytes:
     """Return the line by which a task submits a job. The answer has the same number."""
     return pack({"submit": number, "spec": dump_spec(spec)})
@@ -59,19 +70,23 @@ def read_submission(message: Mapping[str, Any]) -> tuple[str, bool]:
     return message["job"], message["created"]
 
 
-def pack_outcome(outcome: Outcome) -> bytes:
-    """Return the line of an attempt's outcome."""
+def pack_outcome(outcome: Outcome, *, throttled: bool) -> bytes:
+    """Return the line of an attempt's outcome, with whether a provider asked to try later."""
+    return pack({**_dump_outcome(outcome), "throttled": throttled})
+
+
+def _dump_outcome(outcome: Outcome) -> dict[str, Any]:
     match outcome:
         case Succeeded(result):
-            return pack({"succeeded": result})
+            return {"succeeded": result}
         case Retried(failure, delay):
-            return pack({"retried": _dump_failure(failure), "delay": delay})
+            return {"retried": _dump_failure(failure), "delay": delay}
         case Failed(failure):
-            return pack({"failed": _dump_failure(failure)})
+            return {"failed": _dump_failure(failure)}
         case Released(delay):
-            return pack({"released": delay})
+            return {"released": delay}
         case _:
-            return pack({"released": 0.0})
+            return {"released": 0.0}
 
 
 def read_outcome(message: Mapping[str, Any]) -> Outcome:

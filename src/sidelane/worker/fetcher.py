@@ -34,6 +34,7 @@ class JobFetcher:
         tasks: Callable[[], dict[str, int]],
         start: Callable[[Claimed, float], None],
         on_isolated: Callable[[bool], float],
+        release: str = "",
     ) -> None:
         self._source = source
         self._worker = worker
@@ -43,6 +44,7 @@ class JobFetcher:
         self._tasks = tasks
         self._start = start
         self._on_isolated = on_isolated
+        self._release = release
         self._poll_interval = share.poll_interval
         self._isolated = share.isolated
         self._claimed_at = 0.0  # when the last claim was sent
@@ -111,7 +113,7 @@ class JobFetcher:
         self._claimed_at = time.monotonic()
         request = ClaimRequest(
             request=new_nonce(), worker=self._worker, queues=requested, tasks=self._tasks(), limit=limit, lease=self._lease,
-            isolated=self._isolated, full=tuple(self._capacity.queues.keys() - free.keys()),
+            isolated=self._isolated, full=tuple(self._capacity.queues.keys() - free.keys()), release=self._release,
         )  # fmt: skip
         claims = await self._claiming.call(lambda: self._source.claim(request), stop=lambda: self._stopping) or Claims()
         self._filled = len(claims.jobs) >= limit

@@ -16,6 +16,7 @@ from sidelane.model.outcome import AttemptResult, LeaseStatus, Released
 from sidelane.model.worker import WorkerInfo
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.contract import Subscription, worker_topic
+from sidelane.telemetry.loop import LoopMeter
 from sidelane.worker.blocked_loop import BlockedLoop, RunningJob
 
 HEARTBEATS_PER_LEASE = 3
@@ -29,26 +30,14 @@ BLOCKED_AFTER, CHECK_INTERVAL = 1.0, 0.5
 logger = logging.getLogger(__name__)
 
 
-class LoopCounter:
-    """A counter that the main loop increments as long as it is not blocked."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    async def run(self, interval: float) -> None:
-        while True:
-            self.count += 1
-            await asyncio.sleep(interval)
-
-
 class LoopWatchdog:
-    """Measures for how long a loop has not incremented its counter. Another thread calls `blocked_for` every `interval` seconds.
+    """Measures for how long the meter of a loop has not counted. Another thread calls `blocked_for` every `interval` seconds.
 
     A late call counts for `interval` at most, because a process that was stopped as a whole, or a suspended laptop, is not blocked.
     """
 
-    def __init__(self, counter: LoopCounter, interval: float) -> None:
-        self._counter = counter
+    def __init__(self, meter: LoopMeter, interval: float) -> None:
+        self._meter = meter
         self._interval = interval
         self._count = -1
         self._checked = time.monotonic()
@@ -58,8 +47,8 @@ class LoopWatchdog:
         """Return for how many seconds the counter has not changed."""
         now = time.monotonic()
         passed, self._checked = min(now - self._checked, self._interval), now
-        self._seconds = self._seconds + passed if self._counter.count == self._count else 0.0
-        self._count = self._counter.count
+        self._seconds = self._seconds + passed if self._meter.count == self._count else 0.0
+        self._count = self._meter.count
         return self._seconds
 
 
@@ -86,7 +75,7 @@ class Heartbeat:
         open_source: Callable[[], Awaitable[HeartbeatSource]],
         *,
         lease: float,
-        counter: LoopCounter,
+        meter: LoopMeter,
         leases: Callable[[], Sequence[Lease]],
         jobs: Callable[[], Sequence[RunningJob]],
         info: Callable[[], WorkerInfo],
@@ -96,7 +85,7 @@ class Heartbeat:
         self._open_source = open_source
         self._lease = lease
         self._interval = lease / HEARTBEATS_PER_LEASE
-        self._watchdog = LoopWatchdog(counter, self._interval)
+        self._watchdog = LoopWatchdog(meter, self._interval)
         self._leases = leases
         self._jobs = jobs
         self._info = info

@@ -4,7 +4,9 @@ import logging
 import os
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 
 from pydantic_core import to_jsonable_python
@@ -17,6 +19,9 @@ from sidelane.model.retry import Retry
 from sidelane.tasks.registry import Registry
 
 MAX_TRACEBACK_LENGTH = 16_384
+
+MAX_CAUSES = 20
+"""Causes of an error that are looked at."""
 
 INTERNAL_ERROR = Problem(status=500, title="Task failed", detail="The task failed with an error it did not explain.")
 
@@ -82,6 +87,33 @@ def classify_error(error: BaseException, *, failures: int | None, retry: Retry, 
     return retry_or_fail(failure, error, failures=failures, retry=retry, final=final)
 
 
+def is_throttled(error: BaseException) -> bool:
+    """Return whether an error says that a provider asked to try later.
+
+    The task raised `RetryLater`, or the error or one of its causes has the HTTP status 429, as the errors of most clients do.
+    """
+    if isinstance(error, RetryLater):
+        return not isinstance(error.__cause__, SidelaneError)  # else Sidelane waits for something itself
+    cause: BaseException | None = error
+    for _ in range(MAX_CAUSES):
+        if cause is None:
+            return False
+        if _http_status(cause) == HTTPStatus.TOO_MANY_REQUESTS:
+            return True
+        cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
+    return False
+
+
+def _http_status(error: BaseException) -> object:
+    """Return the status that an error of an HTTP client has, as `status_code`, `status` or `response.status_code`."""
+    with suppress(Exception):  # an attribute may be a property that fails
+        for name in ("status_code", "status"):
+            if (status := getattr(error, name, None)) is not None:
+                return status
+        return getattr(getattr(error, "response", None), "status_code", None)
+    return None
+
+
 def retry_or_fail(
     failure: Failure, error: BaseException, *, failures: int | None, retry: Retry, final: bool = False
 ) -> Failed | Retried:
@@ -118,8 +150,8 @@ def report_end(
 
     With `dispatched`, the job came from another process, which counts its failures. `seconds` is how long the attempt ran, if
     known. `level` is the level of ends that are no failures. This function is called once for every end that a worker, an external
-    worker or a failed dispatch decides, so telemetry can observe it here. The function is not called for ends that the store
-    decides alone (cancelled while queued, expired, lease swept). These ends are in the answers of `Store.cancel` and `Store.sweep`.
+    worker or a failed dispatch decides. The function is not called for ends that the store decides alone (cancelled while queued,
+    expired, lease swept).
     """
     job, task, attempt = record.id, record.spec.task, record.attempt
     ran = "" if seconds is None else f" (ran {seconds:.1f} s)"

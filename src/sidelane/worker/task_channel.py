@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from sidelane.model.event import NewEvent
+from sidelane.model.history import NO_USAGE, Usage
 from sidelane.model.job import JobSpec, Submission
 from sidelane.stores.contract import Store
 from sidelane.tasks.context import COMPLETED, LoopPending, Pending, ThreadPending
 from sidelane.tasks.job import Job
 from sidelane.tasks.task import Task
+from sidelane.telemetry.port import Telemetry
 from sidelane.worker.event_buffer import EventBuffer
 
 R = TypeVar("R")
@@ -25,16 +28,36 @@ class TaskClient(Protocol):
     def store(self) -> Store: ...
     @property
     def registry(self) -> object: ...
+    @property
+    def telemetry(self) -> Telemetry: ...
     async def submit_spec(self, spec: JobSpec) -> Submission: ...
     async def keep_files(self, spec: JobSpec, text: str) -> None: ...
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> Job[R]: ...
 
 
+class UsageMeter:
+    """Adds up what an attempt used. Threads may add, too."""
+
+    __slots__ = ("total",)
+    _lock = Lock()  # one for all, because hardly any attempt needs it
+
+    def __init__(self) -> None:
+        self.total = NO_USAGE
+
+    def add(self, usage: Usage) -> None:
+        """Add to the total. Raises ValueError if it becomes too large."""
+        with self._lock:
+            self.total += usage
+
+
 class LoopChannel:
     """The channel of a task on the event loop. `is_stopping` returns whether its attempt should stop."""
 
-    def __init__(self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool], *, usage: UsageMeter
+    ) -> None:
         self.registry = client.registry
+        self.report_usage = usage.add
         self._events = events
         self._client = client
         self._is_stopping = is_stopping
@@ -54,9 +77,16 @@ class ThreadChannel:
     """The channel of a task in a thread. The task's events are passed to the loop, in order."""
 
     def __init__(
-        self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool], loop: asyncio.AbstractEventLoop
+        self,
+        events: EventBuffer,
+        client: TaskClient,
+        is_stopping: Callable[[], bool],
+        *,
+        usage: UsageMeter,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.registry = client.registry
+        self.report_usage = usage.add
         self._events = events
         self._client = client
         self._is_stopping = is_stopping

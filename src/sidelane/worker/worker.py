@@ -20,19 +20,21 @@ from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.settings import Settings
 from sidelane.model.worker import OK, STOPPED, Claimed, WorkerInfo
 from sidelane.outage import RetryUntilAvailable
+from sidelane.processes.own_usage import CpuMeter, own_memory
 from sidelane.stores.contract import JobSource
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.resources import Resources
+from sidelane.telemetry.loop import LoopMeter
 from sidelane.worker.attempt import Attempt, Runtime, StopReason
+from sidelane.worker.attempt_telemetry import AttemptTelemetry
 from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.capacity import QueueShare
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.fetcher import JobFetcher
-from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, HeartbeatSource, LoopCounter
+from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, HeartbeatSource
 from sidelane.worker.isolation import IsolationWorkers
 from sidelane.worker.reporter import Reporter
 from sidelane.worker.task_channel import TaskClient
-from sidelane.worker.usage import CpuMeter, own_memory
 
 RESOURCE_RETRY_INTERVAL = 5.0
 """Seconds until a resource that failed to open is tried again."""
@@ -114,7 +116,8 @@ class Worker:
         self._last_end = time.monotonic()
         self.finished = 0  # attempts of the user's jobs that have ended
         self._confirming = RetryUntilAvailable("confirm a lease")
-        self._loop_counter = LoopCounter()
+        self._telemetry = AttemptTelemetry(client.telemetry, self.id)
+        self._loop_meter = LoopMeter(client.telemetry, interval=settings.lease_duration / HEARTBEATS_PER_LEASE / 4)
         self._resources = Resources(registry.overrides)
         self._children = ChildPool()
         self._threads = ThreadPoolExecutor(settings.concurrency, "sidelane-task")
@@ -129,12 +132,12 @@ class Worker:
         self._fetchers = [
             JobFetcher(
                 source, share, worker=self.id, lease=settings.lease_duration, tasks=self._tasks, start=self._start,
-                on_isolated=self._isolation.on_claim,
+                on_isolated=self._isolation.on_claim, release=settings.release,
             )
             for share in shares
         ]  # fmt: skip
         self._heartbeat = Heartbeat(
-            open_source, lease=settings.lease_duration, counter=self._loop_counter, leases=self._leases, jobs=self._jobs,
+            open_source, lease=settings.lease_duration, meter=self._loop_meter, leases=self._leases, jobs=self._jobs,
             info=self.info, on_statuses=self._on_lease_statuses, exit_when_stuck=exit_when_stuck,
         )  # fmt: skip
         self._drain = asyncio.Event()
@@ -184,7 +187,8 @@ class Worker:
             id=self.id, name=self.name, host=socket.gethostname(), pid=os.getpid(),
             queues={name: limit for capacity in self._capacities for name, limit in capacity.queues.items()}, tasks=self._tasks(),
             slots=self._capacities[0].total, running=self._capacities[0].used, started=self._started, health=self.health,
-            isolation=self._isolated, memory=own_memory(), cpu=self._cpu.fraction(),
+            isolation=self._isolated, memory=own_memory(), cpu=self._cpu.fraction(), release=self._settings.release,
+            loop_lag=self._loop_meter.lag,
         )  # fmt: skip
 
     def log_jobs(self) -> None:
@@ -217,7 +221,7 @@ class Worker:
                 loops = [
                     group.create_task(self._reporter.run_appends()),
                     group.create_task(self._reporter.run_reports()),
-                    group.create_task(self._loop_counter.run(self._settings.lease_duration / HEARTBEATS_PER_LEASE / 4)),
+                    group.create_task(self._loop_meter.run()),
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()
@@ -319,6 +323,7 @@ class Worker:
     def _start(self, claimed: Claimed, claimed_at: float) -> None:
         attempt = Attempt(claimed, self._runtime, claimed_at)
         self._attempts[claimed.lease] = attempt
+        self._telemetry.started(claimed)
         task = attempt.start()
         self._running.add(task)
         task.add_done_callback(lambda ended: self._on_end(attempt, ended))
@@ -338,13 +343,18 @@ class Worker:
             fetcher.on_slot_free()
 
     def _on_reported(self, result: AttemptResult, accepted: bool) -> None:
-        self._attempts.pop(result.lease, None)
+        attempt = self._attempts.pop(result.lease, None)
+        if accepted and attempt is not None:
+            self._telemetry.ended(attempt, result)
         if not accepted:
             logger.warning("job %s had been given to another worker; this one's result is ignored", result.lease.job_id)
 
     def _on_appended(self, append: EventAppend) -> None:
         attempt = self._attempts.get(append.lease)
-        if attempt is not None and any(event.name == PROGRESS for event in append.entries):
+        if attempt is None:
+            return
+        self._telemetry.appended(attempt, append)
+        if any(event.name == PROGRESS for event in append.entries):
             self._on_progress(attempt.record)
 
     def _on_lost(self, append: EventAppend) -> None:

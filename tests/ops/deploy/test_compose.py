@@ -58,6 +58,13 @@ def test_numbers_of_processes_come_from_the_env_file(tmp_path: Path) -> None:
     assert {"API_GENERAL=2", "API_HEAVY=1", "WORKERS_CHAT=2", "WORKERS_REST=1"} <= set(example.splitlines())
 
 
+def test_metrics_can_be_scraped_from_another_container(tmp_path: Path) -> None:
+    text = SERVICE.replace('queues = ["chat"]', 'queues = ["chat"]\nmetrics_port = 9100')
+    command = compose(tmp_path, text)[0]["services"]["chat"]["command"]
+    assert command[command.index("--metrics-port") + 1] == "9100"
+    assert command[-2:] == ["--health-host", "0.0.0.0"]  # noqa: S104 - what is written into a file
+
+
 def test_redis_keeps_an_append_only_file_and_takes_the_place_of_a_local_store(tmp_path: Path) -> None:
     document, _ = compose(tmp_path)
     command = document["services"]["redis"]["command"]

@@ -36,7 +36,7 @@ async def chats(respond: Annotated[Responder, Depends(jobs.respond)]) -> Respons
     return await respond(answer.call())
 """
 
-KINDS = ("nginx", "compose", "systemd", "kubernetes", "dockerfile", "messaging")
+KINDS = ("nginx", "compose", "systemd", "kubernetes", "dockerfile", "messaging", "grafana")
 
 
 class Project:

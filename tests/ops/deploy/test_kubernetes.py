@@ -57,6 +57,11 @@ def test_pods_have_probes_on_the_health_port_and_time_to_stop(tmp_path: Path) ->
     assert container(found, "shop-general")["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "5"]
 
 
+def test_pods_name_their_metrics_port(tmp_path: Path) -> None:
+    found, _ = manifests(tmp_path, SERVICE.replace('queues = ["chat"]', 'queues = ["chat"]\nmetrics_port = 9100'))
+    assert {"name": "metrics", "containerPort": 9100} in container(found, "shop-chat")["ports"]
+
+
 def test_memory_limit_has_space_for_a_worker_and_its_successor(tmp_path: Path) -> None:
     limits = container(manifests(tmp_path)[0], "shop-chat")["resources"]["limits"]
     assert limits == {"memory": "1210Mi"}

@@ -64,6 +64,10 @@ def test_only_routes_that_submit_jobs_or_stream_events_use_the_heavy_pool(tmp_pa
         assert "heavy;" not in location_of(text, path)
 
 
+def test_metrics_are_not_public(tmp_path: Path) -> None:
+    assert "return 404;" in location_of(nginx(tmp_path), "/metrics")
+
+
 def test_streams_are_not_buffered_and_survive_a_restart(tmp_path: Path) -> None:
     text = nginx(tmp_path)
     for path in ("/ticks/a", "/jobs/0193/events/to.ken", "/batches/0193/events"):

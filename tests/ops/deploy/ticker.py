@@ -1,4 +1,4 @@
-"""Service of the deployment tests: heavy and light routes that overlap, event streams, health routes and an upload."""
+"""Service of the deployment tests: heavy and light routes that overlap, event streams, health routes, metrics and an upload."""
 
 import asyncio
 import time
@@ -18,6 +18,7 @@ app = FastAPI(lifespan=lane.lifespan)
 app.include_router(jobs.router, prefix="/jobs")
 app.include_router(jobs.batches, prefix="/batches")
 app.include_router(jobs.health, prefix="/health")
+app.include_router(jobs.metrics)
 
 Respond = Annotated[Responder, Depends(jobs.respond)]
 

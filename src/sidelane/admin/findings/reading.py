@@ -16,6 +16,7 @@ from sidelane.model.durations import DAY
 from sidelane.model.history import HOUR, MINUTE, HistoryCell, HistoryQuery
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.shared_state import JournalEntry, VersionedValue
+from sidelane.model.worker import WORKER_EXITS
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import CALLBACK_TASK, INTERNAL_PREFIX
 
@@ -24,9 +25,6 @@ MAX_RUNNING, MAX_FAILED = 1000, 400
 
 DAY_HISTORY_LIFETIME = 60.0
 """Seconds for which the history of the last day is not read again, because it shows only what is usual."""
-
-WORKER_EXITS = "worker_exits"
-"""Name of the journal of worker processes that died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sidelane.cli.group_options import ChildFlags, ParentFlags, parent_options, reporting
-from sidelane.cli.locate import load_object
+from sidelane.cli.group_options import ChildFlags, ReportingParentFlags, parent_options, reporting
+from sidelane.cli.locate import load_object, loaded_lanes
 from sidelane.cli.options import LogLevel, expand_options, level_of
 from sidelane.model.errors import ConfigurationError
 from sidelane.processes.child import SIDELANE, exit_with_parent
@@ -45,7 +45,7 @@ def api(
         int | None,
         typer.Option(min=1, metavar="N", help="Replace a process after this many requests.", show_default=False),
     ] = None,
-    flags: ParentFlags,
+    flags: ReportingParentFlags,
     log_level: LogLevel = None,
     child: ChildFlags,
 ) -> None:
@@ -60,6 +60,7 @@ def api(
     if child.file is None:
         command = [*SIDELANE, "api", application, "--log-level", level]
         command += [part for each in option or [] for part in ("--option", each)]
+        command += flags.child_arguments
         become_parent(
             parent_options(
                 "api",
@@ -80,11 +81,16 @@ def api(
         logging.getLogger("uvicorn.error").setLevel("WARNING")  # each start and stop logs several lines
     server = ApiServer(load_application(application), linger=child.linger, **{**DEFAULT_OPTIONS, **options})
     with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(_serve(server, socket.socket(fileno=child.file), child.report))
+        runner.run(_serve(server, socket.socket(fileno=child.file), name, child))
 
 
-async def _serve(server: "ApiServer", listener: socket.socket, report_file: int | None) -> None:
-    async with reporting(report_file, server.report):
+async def _serve(server: "ApiServer", listener: socket.socket, name: str, child: ChildFlags) -> None:
+    metrics = None
+    if child.with_metrics:
+        from sidelane.cli.process_metrics import keep_figures
+
+        metrics = keep_figures(name, set(loaded_lanes().values()), server.report)
+    async with reporting(child.report, server.report, metrics=metrics):
         await server.serve(sockets=[listener])
 
 

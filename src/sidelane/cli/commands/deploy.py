@@ -1,4 +1,4 @@
-"""`sidelane deploy`: files for nginx, Compose, systemd and Kubernetes, a Dockerfile, and commands that create queues and topics."""
+"""`sidelane deploy`: files for nginx, Compose, systemd, Kubernetes and Grafana, a Dockerfile, commands for queues and topics."""
 
 import os
 import sys
@@ -150,6 +150,16 @@ def messaging(*, flags: DeployFlags) -> None:
     _deploy(flags, messaging_files)
 
 
+@commands.command()
+@expand_options
+def grafana(*, flags: DeployFlags) -> None:
+    """Print a dashboard for Grafana and alert rules for Prometheus, about the metrics of the service."""
+    from sidelane.ops.deploy.facts import service_name
+    from sidelane.ops.deploy.grafana import grafana_files
+
+    _output(grafana_files(service_name(flags.name or Path.cwd().name)), flags)  # it needs no description of the service
+
+
 def _deploy(
     flags: DeployFlags,
     make: "Callable[[ServiceFacts], Sequence[DeployFile]]",
@@ -171,6 +181,11 @@ def _deploy(
         files = make(service)
     if check is not None:
         check(files)
+    _output(files, flags)
+
+
+def _output(files: "Sequence[DeployFile]", flags: DeployFlags) -> None:
+    """Print files, or write them into the chosen folder."""
     if flags.output is None:
         if flags.force:
             stderr().print(warning("--force has no effect without --output: nothing is written."))

@@ -12,10 +12,12 @@ from sidelane.admin import queues
 from sidelane.admin.actions import ActionResult
 from sidelane.admin.actions import Status as ActionStatus
 from sidelane.admin.documents import queue_document
+from sidelane.admin.figures import history_document, read_history
 from sidelane.cli.commands.workers import warn_without_worker
 from sidelane.cli.locate import with_client
-from sidelane.cli.options import Common, DefaultListGroup, expand_options
+from sidelane.cli.options import Common, DefaultListGroup, HistorySince, expand_options
 from sidelane.cli.output.console import interactive, output, print_json, stderr, warning, write
+from sidelane.cli.output.history_tables import print_queues
 from sidelane.cli.output.results import print_results
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, format_rate
@@ -37,13 +39,23 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of qu
 
 @commands.command("list")
 @expand_options
-def list_(*, common: Common) -> None:
+def list_(*, since: HistorySince = None, common: Common) -> None:
     """List the queues: open or paused, their queued and running jobs, how fast jobs start, and the number of workers.
 
     READY jobs can start. AT LIMIT jobs wait for a limit, DELAYED ones for their time. OLDEST is how long the oldest ready job
     has waited. RATE is how many jobs started, averaged over about the last minute. WORKERS is the number of live workers.
+
+    With --since, the list shows the history of each queue instead. STARTS is a chart of the attempts that STARTED. FAILED is the
+    share of failed jobs. WAIT is how long jobs waited to start: P50 is the median; P95 is what 95 % do not exceed.
     """
     settings = common.settings()
+    if since is not None:
+        history = with_client(settings, lambda client: read_history(client.store, since))
+        if common.as_json:
+            print_json(history_document(history, "queues", history.by_queue()))
+        else:
+            print_queues(history)
+        return
     found, workers = with_client(settings, lambda client: queues.list_queues(client.store))
     if common.as_json:
         print_json([queue_document(queue, workers) for queue in found])

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from sidelane.admin.findings.monitor import monitoring
 from sidelane.app import Sidelane
-from sidelane.cli.group_options import ChildFlags, ParentFlags, parent_options, reporting
+from sidelane.cli.group_options import ChildFlags, ReportingParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_lane
 from sidelane.cli.options import (
     Concurrency,
@@ -91,7 +92,7 @@ def worker(
     log_level: LogLevel = None,
     processes: Processes = None,
     max_jobs: MaxJobs = None,
-    flags: ParentFlags,
+    flags: ReportingParentFlags,
     child: ChildFlags,
     ctx: typer.Context,
 ) -> None:
@@ -108,6 +109,7 @@ def worker(
     if child.report is None and (processes is not None or max_jobs or flags.need_parent):
         command = [*SIDELANE, "worker", *([lane] if lane else [])]
         command += worker_arguments(level, options.queues, options.concurrency, strict=options.strict)
+        command += flags.child_arguments
         count = 1 if processes is None else processes
         name = options.name or "worker"
         become_parent(
@@ -117,10 +119,10 @@ def worker(
     log_to_stderr("" if options.development else options.worker_name, level)
     loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
-    run_and_exit(lambda: _run(loaded, options, slots, child.report), debug=debug)
+    run_and_exit(lambda: _run(loaded, options, slots, child), debug=debug)
 
 
-async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, report_file: int | None) -> None:
+async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, child: ChildFlags) -> None:
     async with lane.open():
         worker = lane.worker(
             name=options.worker_name,
@@ -136,9 +138,10 @@ async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, report
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
             "replies": ", ".join(sorted({str(endpoint) for endpoint in _replies_from(lane)})),
         }  # fmt: skip
+        metrics = _keep_figures(lane, worker) if child.with_metrics else None
         async with (
             monitoring(lane.client.store, lane.settings),
-            reporting(report_file, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost)),
+            reporting(child.report, lambda: _report(worker), lambda *lost: _report_lost(lane, *lost), metrics),
         ):
             await run_worker(worker, {name: value for name, value in facts.items() if value})
 
@@ -151,6 +154,12 @@ async def _report_lost(lane: Sidelane, worker: str, reason: str) -> None:
         logger.warning(
             "the store does not know that worker %s died, so its leases must expire first: %s", worker, error
         )
+
+
+def _keep_figures(lane: Sidelane, worker: Worker) -> Callable[[], str]:
+    from sidelane.cli.process_metrics import keep_figures
+
+    return keep_figures(worker.name, [lane], lambda: _report(worker), slots=worker.info().slots)
 
 
 def _report(worker: Worker) -> Report:

@@ -1,4 +1,4 @@
-"""`sidelane workers`: list the live workers with their health, slots and queues."""
+"""`sidelane workers`: list the live workers with their health, slots and queues, and the API processes."""
 
 import time
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.cli.output.tables import MIN_WIDTH, Columns, fit_table
 from sidelane.cli.output.time_format import relative_time
-from sidelane.model.worker import QueueStats, WorkerInfo
+from sidelane.model.worker import API, WORKER, QueueStats, WorkerInfo
 from sidelane.tasks.internal_queues import without_internal
 
 COLUMNS = Columns(
@@ -24,16 +24,16 @@ COLUMNS = Columns(
 
 @expand_options
 def workers(*, common: Common) -> None:
-    """List the live workers: health, slots, queues."""
+    """List the live workers: health, slots, queues. API processes follow them."""
     queues, found = with_client(common.settings(), lambda client: list_queues(client.store))
-    found.sort(key=lambda worker: (worker.name, worker.started))
+    found.sort(key=lambda worker: (worker.kind == API, worker.name, worker.started))
     if common.as_json:
         print_json([worker_document(worker) for worker in found])
         return
     console, now = output(), time.time()
     if found:
         write(console, fit_table(console, COLUMNS, [_row(worker, now) for worker in found]))
-    else:
+    if not any(worker.kind == WORKER for worker in found):
         stderr().print(Text("No worker is alive. Start one with `sidelane worker`.", "yellow"))
     for worker in found:
         if len(worker.health) > MIN_WIDTH:  # the table may have cut it
@@ -52,18 +52,25 @@ def _row(worker: WorkerInfo, now: float) -> list[Text]:
     return [
         Text(worker.name, "bold"),
         _health(worker.health),
-        Text(f"{worker.running} of {worker.slots}", "" if worker.running < worker.slots else "yellow"),
+        _running(worker),
         Text(
             ", ".join(
                 f"{name} ({slots})" if slots < worker.slots else name
                 for name, slots in without_internal(worker.queues).items()
             )
         ),
-        Text(str(len(without_internal(worker.tasks))), "dim"),
+        Text("" if worker.kind == API else str(len(without_internal(worker.tasks))), "dim"),
         Text(worker.host, "dim"),
         Text(str(worker.pid), "dim"),
         Text(relative_time(worker.started, now), "dim"),
     ]
+
+
+def _running(worker: WorkerInfo) -> Text:
+    """Return how many jobs run, or for an API process how many event streams are open."""
+    if worker.kind == API:
+        return Text("1 stream" if worker.streams == 1 else f"{worker.streams:,} streams")
+    return Text(f"{worker.running} of {worker.slots}", "" if worker.running < worker.slots else "yellow")
 
 
 def _health(health: str) -> Text:

@@ -39,6 +39,12 @@ WORKERS = Columns(
     shrinkable=("WORKER", "HEALTH", "HOST", "QUEUES"),
     numbers=("RUNNING", "CPU", "MEMORY", "PID"),
 )
+API_PROCESSES = Columns(
+    headers=("API", "STREAMS", "CPU", "MEMORY", "HOST", "PID"),
+    droppable=("PID",),
+    shrinkable=("HOST",),
+    numbers=("STREAMS", "CPU", "MEMORY", "PID"),
+)
 
 STYLES = {"ready": "green", "failed": "bold red", "gave up": "bold red", "no answer": "red", "ended": "red", "stopped": "dim",
           "not started": "dim", "not ready": "red"}  # fmt: skip
@@ -84,14 +90,19 @@ def _table(columns: Columns, rows: Sequence[Sequence[Text]], *, gap: bool = Fals
 
 
 def _print_elsewhere(document: Document) -> None:
-    workers: Sequence[Document] = document["workers"]
-    if not workers:
+    workers, api_processes = document["workers"], document["api_processes"]
+    if not workers and not api_processes:
         stderr().print(
             Text("Nothing runs here: no supervisor, and no live worker in the store. Start with `sidelane up`.")
         )
         return
-    stderr().print(Text("No supervisor runs here. These are the live workers in the store:", "dim"))
-    _table(WORKERS, [_worker_row(each) for each in workers])
+    if workers:
+        stderr().print(Text("No supervisor runs here. These are the live workers in the store:", "dim"))
+        _table(WORKERS, [_worker_row(each) for each in workers])
+    else:
+        stderr().print(warning("No supervisor runs here, and no worker is alive."))
+    if api_processes:
+        _table(API_PROCESSES, [_api_row(each) for each in api_processes], gap=True)
 
 
 def _group_row(group: Document) -> list[Text]:
@@ -142,6 +153,17 @@ def _worker_row(worker: Document) -> list[Text]:
         Text(worker["host"], "dim"),
         Text(str(worker["pid"]), "dim"),
         Text(", ".join(worker["queues"])),
+    ]
+
+
+def _api_row(process: Document) -> list[Text]:
+    return [
+        Text(process["name"], "bold"),
+        Text(f"{process['streams']:,}"),
+        _cpu(process["cpu"]),
+        Text(memory_text(process["memory"])),
+        Text(process["host"], "dim"),
+        Text(str(process["pid"]), "dim"),
     ]
 
 

@@ -13,7 +13,7 @@ from sidelane.ops.deploy.facts import (
     names_this_machine,
 )
 from sidelane.ops.deploy.yaml_text import comment, flow, scalar
-from sidelane.ops.groups import CommandGroup, Group
+from sidelane.ops.groups import ApiGroup, CommandGroup, Group, WorkerGroup
 from sidelane.ops.programs import Program
 
 ROOT = "/srv/app"
@@ -154,6 +154,8 @@ x-environment: &environment
         if not isinstance(group, CommandGroup):
             position = command.index("--processes") + 1
             command[position] = f"${{{_count_variable(name, group)}:-{command[position]}}}"
+        if isinstance(group, ApiGroup | WorkerGroup) and group.metrics_port is not None:
+            command += ["--health-host", "0.0.0.0"]  # noqa: S104 # nosec B104 - scrapes come from another container
         return command
 
     def _variables(self, group: Group) -> Variables:

@@ -198,6 +198,8 @@ spec:
             yield f"            - {{name: http, containerPort: {program.address[1]}}}"
         if program.health:
             yield f"            - {{name: health, containerPort: {program.health[1]}}}"
+        if isinstance(group, ApiGroup | WorkerGroup) and group.metrics_port is not None:
+            yield f"            - {{name: metrics, containerPort: {group.metrics_port}}}"
         yield from self._probes(program)
         if program.address:
             yield "          lifecycle:"

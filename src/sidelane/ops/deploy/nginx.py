@@ -11,7 +11,7 @@ from sidelane.ops.deploy.uploads import largest_upload
 from sidelane.ops.groups import ApiGroup
 from sidelane.processes.parent import LINGER
 from sidelane.web.negotiation import MAX_WAIT
-from sidelane.web.routes import AppRoute, routes_of
+from sidelane.web.routes import AppRoute, RouteKind, routes_of
 
 MIB = 2**20
 
@@ -218,7 +218,7 @@ server {{
 """
 
     def _body(self) -> str:
-        locations = [self._health(), *map(self._location, self._locations()), self._rest()]
+        locations = [self._health(), self._metrics(), *map(self._location, self._locations()), self._rest()]
         if any(route.kind == "events" for route in self._routes):
             locations.append(RECONNECT)
         return f"""\
@@ -263,7 +263,6 @@ server {{
     # --- locations ----------------------------------------------------------------------------------------------------
 
     def _health(self) -> str:
-        paths = [self._prefix + route.path for route in self._routes if route.kind == "health"]
         return "".join(
             f"""\
     location = {path} {{
@@ -272,9 +271,23 @@ server {{
         proxy_read_timeout 5s;
     }}
 """
-            for path in paths
-            if re.fullmatch(r"[/A-Za-z0-9._~-]+", path)
+            for path in self._paths("health")
         )
+
+    def _metrics(self) -> str:
+        return "".join(
+            f"""\
+    location = {path} {{
+        return 404;  # not for the public: Prometheus asks an API group itself
+    }}
+"""
+            for path in self._paths("metrics")
+        )
+
+    def _paths(self, kind: RouteKind) -> list[str]:
+        """Return the paths of routes without parameters that do the same."""
+        paths = [self._prefix + route.path for route in self._routes if route.kind == kind]
+        return [path for path in paths if re.fullmatch(r"[/A-Za-z0-9._~-]+", path)]
 
     def _locations(self) -> Iterator[_Location]:
         """Yield the places of heavy routes, and those of light routes that a heavy route's expression would match."""

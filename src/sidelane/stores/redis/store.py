@@ -251,8 +251,8 @@ class RedisStore:
         return await history.read_top_users(self._server, since, until)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
-        lost, ended, removed, more, *times = await self._server.run("sweep", repr(lease), limit)
-        return SweepResult(lost, ended, removed, bool(more), *map(replies.time_of, times))
+        lost, ended, removed, more, next_loss, next_firing = await self._server.run("sweep", repr(lease), limit)
+        return SweepResult(lost, ended, removed, bool(more), replies.time_of(next_loss), replies.time_of(next_firing))
 
     async def get_or_set(self, name: str, value: str) -> str:
         stored: str = await self._server.run("get_or_set", name, value)

@@ -49,6 +49,7 @@ def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str
     if row.state == READY:
         fair_queue.remove(tx, row.user_queue, row.seq)
     tx.changes.jobs.add(row.id)
+    tx.changes.ended.append(row.id)
     if row.limit_flags:
         blocked_jobs.release_slots(tx, row, finished=True)
     if finish.state is State.CANCELLED and tx.execute(SQL.insert_cascade, row.id):

@@ -44,6 +44,7 @@ class ChangeSet:
     workers: set[str] = field(default_factory=set)
     values: set[str] = field(default_factory=set)
     freed_limits: set[str] = field(default_factory=set)  # ids of limits that may have capacity for blocked jobs
+    ended: list[str] = field(default_factory=list)  # ids of jobs
     cancelled_parents: bool = False  # whether cancelled jobs have children to cancel
 
     def counted_topics(self) -> list[str]:

@@ -12,6 +12,7 @@ from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 
 from sidelane.coalescing import CallCoalescer
 from sidelane.model.errors import TransportUnavailable
+from sidelane.telemetry.events import MessageAction
 from sidelane.transports.pubsub.connection import CALL_TIMEOUT, RETRY
 from sidelane.transports.pubsub.errors import CLIENT_ERRORS, to_transport_error
 
@@ -25,15 +26,20 @@ TRANSIENT = "TRANSIENT_"
 """Prefix of reasons for which exactly-once delivery refused an acknowledgement temporarily."""
 
 
+Report = Callable[[MessageAction, Sequence[Any]], None]
+"""Called after each request with what it did, and its messages or acknowledgement ids."""
+
+
 class AckBatcher:
     """Sends acknowledgements and deadlines of one subscription's messages. Concurrent calls are joined into one request.
 
     An expired acknowledgement id is no error, because its message is delivered again. Methods may raise `TransportUnavailable`.
     """
 
-    def __init__(self, client: SubscriberAsyncClient, path: str) -> None:
+    def __init__(self, client: SubscriberAsyncClient, path: str, report: Report) -> None:
         self._client = client
         self._path = path
+        self._report = report
         self._done = CallCoalescer(self._acknowledge, limit=MAX_PER_REQUEST)
         self._changed = CallCoalescer(self._modify, limit=MAX_PER_REQUEST)
 
@@ -51,7 +57,7 @@ class AckBatcher:
 
     async def _acknowledge(self, ack_ids: Sequence[str]) -> list[TransportUnavailable | None]:
         request = types.AcknowledgeRequest(subscription=self._path, ack_ids=ack_ids)
-        answers = await self._answers(self._client.acknowledge, request)
+        answers = await self._answers(self._client.acknowledge, request, MessageAction.DELETED)
         return [answers(ack_id) for ack_id in ack_ids]
 
     async def _modify(self, changes: Sequence[tuple[str, int]]) -> list[TransportUnavailable | None]:
@@ -63,10 +69,12 @@ class AckBatcher:
             request = types.ModifyAckDeadlineRequest(
                 subscription=self._path, ack_ids=ack_ids, ack_deadline_seconds=deadline
             )
-            answers[deadline] = await self._answers(self._client.modify_ack_deadline, request)
+            answers[deadline] = await self._answers(self._client.modify_ack_deadline, request, MessageAction.EXTENDED)
         return [answers[deadline](ack_id) for ack_id, deadline in changes]
 
-    async def _answers(self, call: Any, request: Any) -> Callable[[str], TransportUnavailable | None]:
+    async def _answers(
+        self, call: Any, request: Any, action: MessageAction
+    ) -> Callable[[str], TransportUnavailable | None]:
         """Call, and return the result for each id."""
         try:
             await call(request=request, retry=RETRY, timeout=CALL_TIMEOUT)
@@ -75,6 +83,7 @@ class AckBatcher:
             message = to_transport_error(error, f"subscription {self._path}", needs="roles/pubsub.subscriber")
             unavailable = TransportUnavailable(str(message))
             return lambda ack_id: unavailable if not refused or refused.get(ack_id, "").startswith(TRANSIENT) else None
+        self._report(action, request.ack_ids)
         return lambda ack_id: None
 
 

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,8 +17,9 @@ from google.pubsub_v1.services.subscriber import SubscriberAsyncClient
 
 from sidelane.model.errors import TransportError, TransportMisconfigured, TransportUnavailable
 from sidelane.model.message import Message
+from sidelane.telemetry.events import MessageAction
 from sidelane.transports.contract import Delivery
-from sidelane.transports.pubsub.acks import AckBatcher, whole_deadline
+from sidelane.transports.pubsub.acks import AckBatcher, Report, whole_deadline
 from sidelane.transports.pubsub.errors import to_transport_error
 from sidelane.transports.pubsub.streaming_pull import MAX_OUTSTANDING_BYTES, StreamingPull
 
@@ -82,7 +83,10 @@ PublishDeadLetter = Callable[[PubSubDelivery, str], Awaitable[None]]
 
 
 class PubSubReceiver:
-    """Receives from one subscription. `publish_dead_letter` raises `TransportError` if it cannot publish."""
+    """Receives from one subscription. `publish_dead_letter` raises `TransportError` if it cannot publish.
+
+    `report` is called with what each request did with messages.
+    """
 
     def __init__(
         self,
@@ -91,10 +95,12 @@ class PubSubReceiver:
         *,
         visibility_timeout: float,
         publish_dead_letter: PublishDeadLetter,
+        report: Report,
     ) -> None:
         self._client = client
         self._path = path
-        self._acks = AckBatcher(client, path)
+        self._acks = AckBatcher(client, path, report)
+        self._report = report
         self._visibility_timeout = whole_deadline(max(1.0, visibility_timeout))
         self._publish_dead_letter = publish_dead_letter
         self._name = uuid.uuid4().hex  # so that the service recognizes the next stream
@@ -164,7 +170,8 @@ class PubSubReceiver:
             )
             self._stream = StreamingPull(self._client, request, on_messages=self._arrive, on_end=self._changed.set)
 
-    async def _arrive(self, messages: Iterable[Any]) -> None:
+    async def _arrive(self, messages: Sequence[Any]) -> None:
+        self._report(MessageAction.RECEIVED, [received.message for received in messages])
         for received in messages:
             delivery = PubSubDelivery(received, self, visibility_timeout=self._visibility_timeout)
             first = self._head(delivery)

@@ -8,6 +8,8 @@ from google.pubsub_v1 import types
 
 from sidelane.model.errors import TransportError, TransportMisconfigured
 from sidelane.model.message import Message
+from sidelane.telemetry.events import MessageAction, MessagesHandled
+from sidelane.telemetry.port import Telemetry
 from sidelane.transports.contract import VISIBILITY_TIMEOUT, Receiver
 from sidelane.transports.endpoints import PubSub
 from sidelane.transports.pubsub.connection import CALL_TIMEOUT, RETRY, Connection
@@ -26,8 +28,9 @@ class PubSubTransport:
     max_message_size = MAX_BYTES - 10_000  # Pub/Sub also counts the framing of a message and its attributes
     redelivery_window = 31 * 86_400.0
 
-    def __init__(self, endpoint: PubSub) -> None:
+    def __init__(self, endpoint: PubSub, telemetry: Telemetry | None = None) -> None:
         self._endpoint = endpoint
+        self._telemetry = telemetry or Telemetry()
         self._connection = Connection(endpoint.project, endpoint.endpoint)
         self._dead_letters: str | None = None  # the path of the topic, once it is known
 
@@ -64,7 +67,7 @@ class PubSubTransport:
             path = await self._connection.path("subscriptions", name)
             receiver = PubSubReceiver(
                 await self._connection.subscriber(), path, visibility_timeout=visibility_timeout,
-                publish_dead_letter=self._publish_dead_letter,
+                publish_dead_letter=self._publish_dead_letter, report=self._report,
             )  # fmt: skip
         except CLIENT_ERRORS as error:
             raise to_transport_error(error, f"subscription {name}", needs="roles/pubsub.subscriber") from error
@@ -85,6 +88,15 @@ class PubSubTransport:
             await client.publish(request=request, retry=RETRY, timeout=CALL_TIMEOUT)
         except CLIENT_ERRORS as error:
             raise to_transport_error(error, f"topic {topic}", needs="roles/pubsub.publisher") from error
+        self._report(MessageAction.SENT, messages)
+
+    def _report(self, action: MessageAction, items: Sequence[Any]) -> None:
+        """Report one request about these messages, or about these acknowledgement ids."""
+        if self._telemetry.wants(MessagesHandled):
+            size = sum(len(item.data) for item in items if not isinstance(item, str))
+            self._telemetry.report(
+                MessagesHandled(endpoint=str(self._endpoint), action=action, count=len(items), requests=1, bytes=size)
+            )
 
     async def _publish_dead_letter(self, delivery: PubSubDelivery, reason: str) -> None:
         """Publish a dead letter.

@@ -19,6 +19,8 @@ from botocore.loaders import create_loader
 from sidelane.coalescing import CallCoalescer
 from sidelane.model.errors import TransportError, TransportMisconfigured
 from sidelane.model.message import Message
+from sidelane.telemetry.events import MessageAction, MessagesHandled
+from sidelane.telemetry.port import Telemetry
 from sidelane.transports.endpoints import Sqs
 from sidelane.transports.sqs import codec
 from sidelane.transports.sqs.errors import entry_error, translated_errors
@@ -35,6 +37,9 @@ LEGACY_MAX_SIZE = 262_144
 MAX_RETENTION = 14 * 86_400.0
 """Maximum seconds that a queue keeps a message."""
 
+PAID_SIZE = 65_536
+"""Bytes of a request that SQS charges for as one request. A larger one costs as much as several."""
+
 LONG_POLL = 20
 """Seconds that one request waits for messages, which is the maximum of SQS."""
 
@@ -48,9 +53,17 @@ class SqsQueue:
     """One connected queue. Every method may raise `TransportUnavailable` or `TransportMisconfigured`."""
 
     def __init__(
-        self, endpoint: Sqs, client: Any, url: str, attributes: Mapping[str, str], resources: AsyncExitStack
+        self,
+        endpoint: Sqs,
+        client: Any,
+        url: str,
+        *,
+        attributes: Mapping[str, str],
+        resources: AsyncExitStack,
+        telemetry: Telemetry,
     ) -> None:
         self.endpoint = endpoint
+        self._telemetry = telemetry
         self.max_message_size = int(attributes.get("MaximumMessageSize", MAX_SIZE))
         self.retention = float(attributes.get("MessageRetentionPeriod", MAX_RETENTION))
         self.dead_letters = endpoint.dead_letters or _redrive_target(url, attributes.get("RedrivePolicy"))
@@ -73,7 +86,11 @@ class SqsQueue:
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["ApproximateReceiveCount", "MessageGroupId"],
             )
-        return cast(list[Mapping[str, Any]], answer.get("Messages", []))
+        messages = cast(list[Mapping[str, Any]], answer.get("Messages", []))
+        if self._telemetry.wants(MessagesHandled):
+            size = sum(len(message["Body"].encode()) for message in messages)
+            self._report(MessageAction.RECEIVED, len(messages), size)
+        return messages
 
     async def close(self) -> None:
         await self._resources.aclose()
@@ -102,7 +119,7 @@ class SqsQueue:
 
     async def _send_chunk(self, entries: list[dict[str, Any]]) -> dict[str, TransportError]:
         try:
-            return await self._batch("send_message_batch", entries)
+            return await self._batch("send_message_batch", entries, MessageAction.SENT)
         except TransportMisconfigured as error:
             if len(entries) == 1:
                 return {entries[0]["Id"]: error}
@@ -114,30 +131,46 @@ class SqsQueue:
             return {entry["Id"]: error for entry in entries}
 
     async def _delete(self, handles: Sequence[str]) -> list[TransportError | None]:
-        return await self._check_batch("delete_message_batch", [{"ReceiptHandle": handle} for handle in handles])
+        entries = [{"ReceiptHandle": handle} for handle in handles]
+        return await self._check_batch("delete_message_batch", entries, MessageAction.DELETED)
 
     async def _change(self, changes: Sequence[tuple[str, int]]) -> list[TransportError | None]:
         """Set the visibility timeout of messages."""
         entries = [{"ReceiptHandle": handle, "VisibilityTimeout": seconds} for handle, seconds in changes]
-        return await self._check_batch("change_message_visibility_batch", entries)
+        return await self._check_batch("change_message_visibility_batch", entries, MessageAction.EXTENDED)
 
-    async def _check_batch(self, operation: str, entries: list[dict[str, Any]]) -> list[TransportError | None]:
+    async def _check_batch(
+        self, operation: str, entries: list[dict[str, Any]], action: MessageAction
+    ) -> list[TransportError | None]:
         numbered = [{"Id": str(index), **entry} for index, entry in enumerate(entries)]
-        answers = await self._batch(operation, numbered)
+        answers = await self._batch(operation, numbered, action)
         # SQS refuses entries whose visibility timeout has ended: this is no error, as they are delivered again
         unavailable = {name: error for name, error in answers.items() if not isinstance(error, TransportMisconfigured)}
         return [unavailable.get(entry["Id"]) for entry in numbered]
 
-    async def _batch(self, operation: str, entries: list[dict[str, Any]]) -> dict[str, TransportError]:
+    async def _batch(
+        self, operation: str, entries: list[dict[str, Any]], action: MessageAction
+    ) -> dict[str, TransportError]:
         """Send a request, and return the errors of single entries by their ids."""
         with translated_errors(self.endpoint):
             async with asyncio.timeout(CALL_TIMEOUT):
                 answer = await getattr(self._client, operation)(QueueUrl=self._url, Entries=entries)
-        return {each["Id"]: entry_error(self.endpoint, each) for each in answer.get("Failed", ())}
+        failed = {each["Id"]: entry_error(self.endpoint, each) for each in answer.get("Failed", ())}
+        if self._telemetry.wants(MessagesHandled):
+            size = sum(map(codec.size, entries)) if action is MessageAction.SENT else 0
+            self._report(action, len(entries) - len(failed), size)
+        return failed
+
+    def _report(self, action: MessageAction, count: int, size: int) -> None:
+        """Report one request. Each 64 KiB of it is charged as a request."""
+        requests = max(1, math.ceil(size / PAID_SIZE))
+        self._telemetry.report(
+            MessagesHandled(endpoint=str(self.endpoint), action=action, count=count, requests=requests, bytes=size)
+        )
 
 
-async def connect(endpoint: Sqs) -> SqsQueue:
-    """Connect to a queue. Raises `TransportUnavailable` or `TransportMisconfigured`."""
+async def connect(endpoint: Sqs, telemetry: Telemetry) -> SqsQueue:
+    """Connect to a queue, whose requests are reported to `telemetry`. Raises `TransportUnavailable` or `TransportMisconfigured`."""
     region, endpoint_url = _location(endpoint)
     async with AsyncExitStack() as stack:
         with translated_errors(endpoint):
@@ -159,7 +192,7 @@ async def connect(endpoint: Sqs) -> SqsQueue:
             async with asyncio.timeout(CALL_TIMEOUT):
                 url = (await client.get_queue_url(QueueName=endpoint.queue))["QueueUrl"] if by_name else endpoint.queue
                 attributes = await _attributes(client, url)
-        return SqsQueue(endpoint, client, url, attributes, stack.pop_all())
+        return SqsQueue(endpoint, client, url, attributes=attributes, resources=stack.pop_all(), telemetry=telemetry)
 
 
 def _session() -> Any:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from sidelane.model.errors import TransportError, TransportMisconfigured
 from sidelane.model.message import Message
+from sidelane.telemetry.port import Telemetry
 from sidelane.transports.contract import VISIBILITY_TIMEOUT, Receiver
 from sidelane.transports.endpoints import Sqs
 from sidelane.transports.sqs.queue import LEGACY_MAX_SIZE, MAX_RETENTION, SqsQueue, connect
@@ -22,8 +23,9 @@ logger = logging.getLogger(__name__)
 class SqsTransport:
     """One queue, connected at its first use."""
 
-    def __init__(self, endpoint: Sqs) -> None:
+    def __init__(self, endpoint: Sqs, telemetry: Telemetry | None = None) -> None:
         self._endpoint = endpoint
+        self._telemetry = telemetry or Telemetry()
         self._queue: SqsQueue | None = None
         self._lock = asyncio.Lock()
         self._dead_letters: SqsTransport | None = None
@@ -66,7 +68,7 @@ class SqsTransport:
     async def _connected(self) -> SqsQueue:
         async with self._lock:
             if self._queue is None:
-                self._queue = await connect(self._endpoint)
+                self._queue = await connect(self._endpoint, self._telemetry)
             return self._queue
 
     async def _send_dead_letter(self, message: Message, reason: str) -> bool:
@@ -80,7 +82,7 @@ class SqsTransport:
             )
             return False
         if self._dead_letters is None:
-            self._dead_letters = SqsTransport(replace(self._endpoint, queue=target, dead_letters=None))
+            self._dead_letters = SqsTransport(replace(self._endpoint, queue=target, dead_letters=None), self._telemetry)
         dead_letter = replace(message, attributes={**message.attributes, "reason": reason[:MAX_REASON_LENGTH]})
         (error,) = await self._dead_letters.send([dead_letter])
         if isinstance(error, TransportMisconfigured):

@@ -26,14 +26,17 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
     claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
     if claimed_before:
         return Claims(tuple(_claimed(tx, started_job(tx, seq)) for seq in claimed_before))
-    claim = _Claim(tx, request)
+    claim, ended_before = _Claim(tx, request), len(tx.changes.ended)
     if request.ids:
         claim.take_ids(request.ids)
-        return Claims(claim.claimed())
+        return Claims(claim.claimed(), expired=tuple(tx.changes.ended[ended_before:]))
     open_queues = [queue for queue in request.queues if claim.may_take_from(queue)]
     for queue in open_queues:
         claim.take_from(queue, request.queues[queue])
-    return Claims(claim.claimed(), claim.next_due(open_queues), claim.has_isolated_jobs(open_queues))
+    return Claims(
+        claim.claimed(), claim.next_due(open_queues), claim.has_isolated_jobs(open_queues),
+        expired=tuple(tx.changes.ended[ended_before:]),
+    )  # fmt: skip
 
 
 class _Claim:
@@ -132,22 +135,23 @@ class _Claim:
     def claimed(self) -> tuple[Claimed, ...]:
         """Count the started jobs, and return them with their leases."""
         jobs = [started_job(self._tx, seq) for seq in self._seqs]
-        for job in jobs:
-            self._count(job)
         self._tx.changes.jobs.update([job.record.id for job in jobs])
-        return tuple(_claimed(self._tx, job) for job in jobs)
+        return tuple(_claimed(self._tx, job, *self._count(job)) for job in jobs)
 
-    def _count(self, job: StartedJob) -> None:
-        """Count the start of a job, and how long it waited."""
+    def _count(self, job: StartedJob) -> tuple[float, float]:
+        """Count the start of a job, and how long it waited. Return `Claimed.waited` and `Claimed.paused`."""
         now, counts, able = self._tx.now, history.counts_of(self._tx, job.series), job.able_since
+        paused = 0.0
         add(counts, Count.STARTED, 1)
         if job.blocked_at is not None:
             add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - job.blocked_at))
             able = now
         elif (resumed := self._resumed.get(job.record.spec.queue, 0.0)) > able:
-            add(counts, Count.PAUSE_WAIT_MS, milliseconds(resumed - able))
+            paused = resumed - able
+            add(counts, Count.PAUSE_WAIT_MS, milliseconds(paused))
             able = resumed
         add_duration(counts, Count.WAIT, now - able)
+        return max(0.0, now - able), paused
 
     def _start(self, queue: str, selected: Sequence[int]) -> None:
         """Start the next attempt of each selected job of a queue, under a new lease."""
@@ -207,5 +211,6 @@ class _Claim:
         return unblocks if due is None else due if unblocks is None else min(due, unblocks)
 
 
-def _claimed(tx: Transaction, job: StartedJob) -> Claimed:
-    return Claimed(job.record, job.lease, None if job.deadline_at is None else job.deadline_at - tx.now)
+def _claimed(tx: Transaction, job: StartedJob, waited: float | None = None, paused: float = 0.0) -> Claimed:
+    remaining = None if job.deadline_at is None else job.deadline_at - tx.now
+    return Claimed(job.record, job.lease, remaining, waited=waited, paused=paused)

@@ -24,7 +24,7 @@ _MAX_CLAMPED = 1000  # rows shortened together after the clock went back
 
 def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
     """End expired leases, finish expired jobs, make due jobs ready, and remove jobs whose retention has passed."""
-    sweep = _Sweep(tx, limit)
+    sweep, ended_before = _Sweep(tx, limit), len(tx.changes.ended)
     ended = sweep.expire_jobs()
     lost = sweep.expire_workers(tx.all(SQL.reported_workers))
     if sweep.may_expire_leases(lease):
@@ -45,6 +45,7 @@ def sweep(tx: Transaction, lease: float, limit: int) -> SweepResult:
         lost=lost, ended=ended, removed=pruned.jobs, more=sweep.more or pruned.more,
         next_loss=None if next_loss is None else max(0.0, next_loss - tx.now),
         next_firing=None if next_firing is None else next_firing - tx.now,
+        ended_jobs=tuple(tx.changes.ended[ended_before:]),
     )  # fmt: skip
 
 

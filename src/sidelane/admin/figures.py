@@ -1,0 +1,273 @@
+"""Figures of queues, tasks and releases over a period: rates, waits, run times, failures, tokens and cost, from the history."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from operator import add
+from typing import Any
+
+from sidelane.model.codec import rfc3339
+from sidelane.model.history import (
+    HOUR,
+    MINUTE,
+    OTHER,
+    STEPS,
+    TEN_MINUTES,
+    Count,
+    Counts,
+    HistoryCell,
+    HistoryQuery,
+    Series,
+    histogram,
+    merge,
+    merged,
+)
+from sidelane.stores.contract import Store
+
+LONGEST = STEPS[HOUR]
+"""Seconds of the longest period that history has."""
+
+_MAX_SECONDS = {MINUTE: 3 * HOUR, TEN_MINUTES: 36 * HOUR, HOUR: math.inf}
+"""Seconds of the longest period that is shown in points of each step, so that a chart of 36 hours has 217 points."""
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A period of history in points of `step` seconds. The first begins at `since`; the last may not be over at `until`."""
+
+    since: float
+    until: float
+    step: int
+
+    @classmethod
+    def last(cls, seconds: float, now: float) -> "Period":
+        """Return the period of the last `seconds`, which begins with a whole point."""
+        step = next(step for step, longest in _MAX_SECONDS.items() if seconds <= longest)
+        return cls((now - seconds) // step * step, now, step)
+
+    @property
+    def seconds(self) -> float:
+        return self.until - self.since
+
+    @property
+    def times(self) -> list[float]:
+        """The times at which the points begin."""
+        return [self.since + number * self.step for number in range(math.ceil(self.seconds / self.step))]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """The durations in seconds that a half, 95 % and 99 % of all do not exceed, estimated from buckets, and their number."""
+
+    p50: float
+    p95: float
+    p99: float
+    count: int
+
+    def document(self) -> dict[str, float]:
+        """Return a JSON document."""
+        return {"p50": self.p50, "p95": self.p95, "p99": self.p99, "count": self.count}
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What happened within a number of seconds. The counts have the fields of `Count`."""
+
+    counts: Counts
+    seconds: float
+
+    def count(self, *counts: Count) -> int:
+        """Return one count, or the sum of several."""
+        return sum(self.counts.get(count, 0) for count in counts)
+
+    def rate(self, *counts: Count) -> float:
+        """Return how often per second it happened on average."""
+        return self.count(*counts) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def ended(self) -> int:
+        return self.count(Count.SUCCEEDED, Count.FAILED, Count.CANCELLED)
+
+    @property
+    def refused(self) -> int:
+        return self.count(Count.REFUSED_QUEUE_FULL, Count.REFUSED_LIMIT, Count.REFUSED_OTHER)
+
+    @property
+    def failed_share(self) -> float | None:
+        """The share of failed jobs among those that have ended, or None without one."""
+        return self.count(Count.FAILED) / self.ended if self.ended else None
+
+    @property
+    def wait(self) -> Quantiles | None:
+        return _quantiles(self.counts, Count.WAIT)
+
+    @property
+    def run(self) -> Quantiles | None:
+        return _quantiles(self.counts, Count.RUN)
+
+    @property
+    def first_event(self) -> Quantiles | None:
+        return _quantiles(self.counts, Count.FIRST_EVENT)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Tokens that a task writes per second of streaming, on average, or None if no task reports tokens."""
+        tokens, streamed = self.count(Count.OUTPUT_TOKENS), self.count(Count.STREAM_MS)
+        return tokens / streamed * 1000 if tokens and streamed else None
+
+    @property
+    def cost(self) -> float:
+        return self.count(Count.COST_MICROS) / 1e6
+
+    def document(self) -> dict[str, Any]:
+        """Return a JSON document. Durations are seconds, rates are per second."""
+        found = {"wait": self.wait, "run": self.run, "first_event": self.first_event}
+        return {
+            "submitted": self.count(Count.SUBMITTED),
+            "refused": {
+                "queue_full": self.count(Count.REFUSED_QUEUE_FULL),
+                "limit": self.count(Count.REFUSED_LIMIT),
+                "other": self.count(Count.REFUSED_OTHER),
+            },
+            "requeued": self.count(Count.REQUEUED),
+            "started": self.count(Count.STARTED),
+            "start_rate": self.rate(Count.STARTED),
+            "succeeded": self.count(Count.SUCCEEDED),
+            "failed": self.count(Count.FAILED),
+            "cancelled": self.count(Count.CANCELLED),
+            "expired": self.count(Count.EXPIRED),
+            "retried": self.count(Count.RETRIED),
+            "released": self.count(Count.RELEASED),
+            "throttled": self.count(Count.THROTTLED),
+            "lost": self.count(Count.LOST),
+            **{name: None if quantiles is None else quantiles.document() for name, quantiles in found.items()},
+            "limit_wait": self.count(Count.LIMIT_WAIT_MS) / 1000,
+            "pause_wait": self.count(Count.PAUSE_WAIT_MS) / 1000,
+            "input_tokens": self.count(Count.INPUT_TOKENS),
+            "output_tokens": self.count(Count.OUTPUT_TOKENS),
+            "tokens_per_second": self.tokens_per_second,
+            "cost": self.cost,
+        }
+
+
+class Chart:
+    """The cells of one queue or task within a period: its counts by point, and its figures, of all releases and of each."""
+
+    def __init__(self, period: Period, cells: Sequence[HistoryCell]) -> None:
+        self.period = period
+        self._cells = cells
+
+    def values(self, *counts: Count) -> list[int]:
+        """Return for each point one count, or the sum of several. Maxima of a queue are not added up."""
+        join = max if counts[0] >= Count.MAX_READY else add
+        names = [int(count) for count in counts]
+        found = [0] * len(self.period.times)
+        for cell in self._cells:
+            if amount := sum(cell.counts.get(name, 0) for name in names):
+                point = min(max(0, int((cell.at - self.period.since) // self.period.step)), len(found) - 1)
+                found[point] = join(found[point], amount)
+        return found
+
+    @cached_property
+    def releases(self) -> dict[str, Figures]:
+        """The figures of each release, oldest first. "" has what happened to jobs before their first start."""
+        found: dict[str, dict[int, int]] = {}
+        for cell in self._cells:
+            merge(found.setdefault(cell.series.release, {}), cell.counts)
+        return {release: Figures(counts, self.period.seconds) for release, counts in found.items()}
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The figures of the whole period."""
+        return Figures(merged(each.counts for each in self.releases.values()), self.period.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseMark:
+    """When a release ran its first attempt within a period."""
+
+    at: float
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The cells of a period."""
+
+    period: Period
+    cells: Sequence[HistoryCell]
+
+    def by_queue(self) -> dict[str, Chart]:
+        """Return the chart of each queue, by its name. What is counted as `OTHER` is the last."""
+        return self._charts(lambda series: series.queue or series.task)
+
+    def by_task(self, known: Iterable[str] = ()) -> dict[str, Chart]:
+        """Return the chart of each task, by its name, and an empty one of each `known` task that has not been counted."""
+        return self._charts(lambda series: series.task, known)
+
+    def release_marks(self) -> list[ReleaseMark]:
+        """Return when each release was first seen, by time. A release that ran at the begin of the period has no mark."""
+        first: dict[str, float] = {}
+        for cell in self.cells:
+            release = cell.series.release
+            if release and cell.counts.get(Count.STARTED):
+                first[release] = min(cell.at, first.get(release, math.inf))
+        marks = [ReleaseMark(at, release) for release, at in first.items() if at > self.period.since]
+        return sorted(marks, key=lambda mark: (mark.at, mark.release))
+
+    def _charts(self, name: Callable[[Series], str], known: Iterable[str] = ()) -> dict[str, Chart]:
+        found: dict[str, list[HistoryCell]] = {each: [] for each in known}
+        for cell in self.cells:
+            found.setdefault(name(cell.series), []).append(cell)
+        found.pop("", None)  # of a queue, without a task
+        return {key: Chart(self.period, found[key]) for key in sorted(found, key=_other_last)}
+
+
+async def read_history(store: Store, seconds: float, *, queue: str | None = None, task: str | None = None) -> History:
+    """Return the history of the last `seconds` by the store's clock, of everything or of one queue or task."""
+    period = Period.last(min(seconds, LONGEST), (await store.list_schedules()).now)
+    query = HistoryQuery(since=period.since, until=period.until, step=period.step, queue=queue, task=task)
+    return History(period, await store.history(query))
+
+
+def history_document(history: History, kind: str, charts: Mapping[str, Chart]) -> dict[str, Any]:
+    """Return a JSON document of charts by name. `kind` is the member that has them, "queues" or "tasks"."""
+    period = history.period
+    return {
+        "since": rfc3339(period.since),
+        "until": rfc3339(period.until),
+        "step": period.step,
+        kind: [{"name": name, **_chart_document(chart)} for name, chart in charts.items()],
+        "releases": [{"release": mark.release, "at": rfc3339(mark.at)} for mark in history.release_marks()],
+    }
+
+
+def _chart_document(chart: Chart) -> dict[str, Any]:
+    columns = {
+        "started": chart.values(Count.STARTED),
+        "ended": chart.values(Count.SUCCEEDED, Count.FAILED, Count.CANCELLED),
+        "failed": chart.values(Count.FAILED),
+        "ready": chart.values(Count.MAX_READY),
+    }
+    times = [rfc3339(at) for at in chart.period.times]
+    return {
+        **chart.figures.document(),
+        "releases": [
+            {"release": release, **figures.document()} for release, figures in chart.releases.items() if release
+        ],
+        "points": [
+            {"at": at, **dict(zip(columns, values, strict=True))}
+            for at, *values in zip(times, *columns.values(), strict=True)
+        ],
+    }
+
+
+def _other_last(name: str) -> tuple[bool, str]:
+    return name == OTHER, name
+
+
+def _quantiles(counts: Counts, first: Count) -> Quantiles | None:
+    found = histogram(counts, first)
+    p50, p95, p99 = (found.quantile(q) for q in (0.5, 0.95, 0.99))
+    return None if p50 is None or p95 is None or p99 is None else Quantiles(p50, p95, p99, found.count)

@@ -1,0 +1,1 @@
+"""Exporters: figures in the formats of other programs."""

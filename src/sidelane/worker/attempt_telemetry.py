@@ -1,0 +1,155 @@
+"""Telemetry of attempts: what workers, and those who complete external jobs, report about attempts and the ends of jobs."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sidelane.model.event import ATTEMPT, NewEvent
+from sidelane.model.job import JobRecord, JobSpec, Lease, State
+from sidelane.model.outcome import (
+    AttemptResult,
+    Cancelled,
+    Dispatched,
+    EventAppend,
+    Failed,
+    Lost,
+    Outcome,
+    Released,
+    Retried,
+    Succeeded,
+)
+from sidelane.model.transition import Change, load_transitions
+from sidelane.model.worker import Claimed
+from sidelane.telemetry.events import (
+    AttemptEnded,
+    AttemptOutcome,
+    AttemptStarted,
+    Cause,
+    EventsWritten,
+    FirstEvent,
+    JobEnded,
+    Wait,
+    job_fields,
+)
+from sidelane.telemetry.port import Telemetry
+from sidelane.worker.attempt import Attempt
+
+OUTCOMES: Final[dict[type[Outcome], AttemptOutcome]] = {
+    Succeeded: AttemptOutcome.SUCCEEDED,
+    Retried: AttemptOutcome.RETRIED,
+    Failed: AttemptOutcome.FAILED,
+    Cancelled: AttemptOutcome.CANCELLED,
+    Released: AttemptOutcome.RELEASED,
+    Lost: AttemptOutcome.LOST,
+    Dispatched: AttemptOutcome.DISPATCHED,
+}
+
+QUEUED_AGAIN = frozenset({Change.RETRIED, Change.RELEASED, Change.LOST, Change.REQUEUED})
+"""The changes after which a job waits anew."""
+
+ENDS: Final[dict[type[Outcome], State]] = {Succeeded: State.SUCCEEDED, Failed: State.FAILED}
+"""The state of a job whose attempt had this outcome. After any other, the store decides, and `ReportingStore` reports the end."""
+
+
+class AttemptTelemetry:
+    """Reports the attempts of one worker."""
+
+    def __init__(self, telemetry: Telemetry, worker: str) -> None:
+        self._telemetry = telemetry
+        self._worker = worker
+
+    def started(self, claimed: Claimed) -> None:
+        """Report that an attempt starts."""
+        if self._telemetry.wants(AttemptStarted):
+            self._telemetry.report(
+                AttemptStarted(
+                    **job_fields(claimed.record.spec), attempt=claimed.lease.attempt, worker=self._worker,
+                    wait=wait_of(claimed),
+                )
+            )  # fmt: skip
+
+    def appended(self, attempt: Attempt, append: EventAppend) -> None:
+        """Report events that are in the log."""
+        if not self._telemetry.active:
+            return
+        self._report_events(attempt, append.entries)
+
+    def ended(self, attempt: Attempt, result: AttemptResult) -> None:
+        """Report the end of an attempt that the store has accepted, and the end of its job, if the attempt decides it.
+
+        The job of an attempt that was dispatched to this worker as a message ends elsewhere.
+        """
+        if not self._telemetry.active:
+            return
+        self._report_events(attempt, result.entries)
+        if attempt.dispatched:
+            _report_attempt_end(self._telemetry, attempt.record, result, Cause.REMOTE, attempt.seconds)
+        else:
+            report_accepted_end(self._telemetry, attempt.record, result, Cause.WORKER, seconds=attempt.seconds)
+
+    def _report_events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
+        spec, lease = attempt.record.spec, attempt.lease
+        if not attempt.has_events and self._telemetry.wants(FirstEvent) and any(map(_is_own, entries)):
+            attempt.has_events = True
+            self._telemetry.report(FirstEvent(**job_fields(spec), attempt=lease.attempt, seconds=attempt.seconds))
+        report_events(self._telemetry, spec, lease, entries)
+
+
+def _is_own(entry: NewEvent) -> bool:
+    """Return whether an event is the task's own, and not the one that says which attempt follows."""
+    return entry.name != ATTEMPT
+
+
+def wait_of(claimed: Claimed) -> Wait | None:
+    """Return for what a job waited before its attempt, or None if the source does not tell."""
+    if claimed.waited is None:
+        return None
+    changes = load_transitions(claimed.record.transitions)
+    since, limit, blocked = claimed.record.submitted, 0.0, None
+    for each in changes[:-1]:
+        if each.change in QUEUED_AGAIN:
+            since, limit = each.at, 0.0
+        if each.change is Change.BLOCKED:
+            blocked = each.at
+        elif blocked is not None:
+            limit, blocked = limit + each.at - blocked, None
+    started = changes[-1].at if changes else since
+    if blocked is not None:
+        limit += started - blocked
+    time = max(0.0, started - since - limit - claimed.waited - claimed.paused)
+    return Wait(slot=claimed.waited, limit=limit, time=time, pause=claimed.paused)
+
+
+def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Sequence[NewEvent]) -> None:
+    """Report the task's own events that were written."""
+    own = list(filter(_is_own, entries)) if telemetry.wants(EventsWritten) else []
+    if own:
+        size = sum(len(entry.data.encode()) for entry in own)
+        telemetry.report(EventsWritten(**job_fields(spec), attempt=lease.attempt, count=len(own), bytes=size))
+
+
+def report_accepted_end(
+    telemetry: Telemetry, record: JobRecord, result: AttemptResult, cause: Cause, *, seconds: float | None = None
+) -> None:
+    """Report the end of an attempt that the store has accepted, and the end of its job, if the attempt decides it.
+
+    `seconds` is how long the attempt ran, if that is known.
+    """
+    _report_attempt_end(telemetry, record, result, cause, seconds)
+    state = ENDS.get(type(result.outcome))
+    if state is not None and telemetry.wants(JobEnded):
+        telemetry.report(JobEnded(**job_fields(record.spec), state=state, cause=cause))
+
+
+def _report_attempt_end(
+    telemetry: Telemetry, record: JobRecord, result: AttemptResult, cause: Cause, seconds: float | None
+) -> None:
+    if not telemetry.wants(AttemptEnded):
+        return
+    outcome = result.outcome
+    delay = outcome.delay if isinstance(outcome, Retried | Released) else 0.0
+    telemetry.report(
+        AttemptEnded(
+            **job_fields(record.spec), attempt=result.lease.attempt, outcome=OUTCOMES[type(outcome)], cause=cause,
+            seconds=seconds, delay=delay, usage=result.usage, throttled=result.throttled,
+        )
+    )  # fmt: skip
