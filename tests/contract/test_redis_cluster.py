@@ -18,10 +18,13 @@ from sidelane.conformance.stores.contention import Contention
 from sidelane.conformance.stores.external_tasks import Dispatching, ExternalJobCancellation, ExternalJobs
 from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps
 from sidelane.conformance.stores.fixtures import UrlStoreFactory
+from sidelane.conformance.stores.history import HistoryOfSubmits
+from sidelane.conformance.stores.history_cells import DepthSamples, HistoryCells, TopUsers
 from sidelane.conformance.stores.journals import JournalCaps, JournalConnections, Journals
 from sidelane.conformance.stores.limits_replace import ReplacingLimits
 from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
 from sidelane.conformance.stores.queries import JobQueries, QueuePositions, Statistics
+from sidelane.conformance.stores.queue_waits import RunningJobs
 from sidelane.conformance.stores.rates import StartRates
 from sidelane.conformance.stores.removal import NoLeftovers, Removal
 from sidelane.conformance.stores.schedules import ScheduleDefinitions, ScheduleTicks
@@ -84,6 +87,11 @@ class TestCluster(
     SharedValueHints,
     Journals,
     JournalCaps,
+    HistoryOfSubmits,
+    HistoryCells,
+    DepthSamples,
+    TopUsers,
+    RunningJobs,
     Connections,
     WorkerWakeups,
     ConcurrentCalls,

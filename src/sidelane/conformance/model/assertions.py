@@ -8,6 +8,7 @@ from sidelane.conformance.model.reference_store import ReferenceStore
 from sidelane.conformance.model.strategies import AT_START
 from sidelane.model.batch import BatchRecord
 from sidelane.model.event import END, Event
+from sidelane.model.history import Count, HistoryCell, merged
 from sidelane.model.job import JobRecord, State
 from sidelane.model.worker import ClaimRequest, LimitStats, QueueStats
 
@@ -109,6 +110,15 @@ def check_unblocked(expected: ReferenceStore, records: list[JobRecord]) -> None:
         capacity = limit.max - len(expected.members(limit.id)) if limit.window is None else 1 - expected.is_full(limit)
         ready = sum(record.waiting_for_limit is None for record in jobs)
         assert ready >= capacity or all(record.waiting_for_limit != limit.id for record in jobs), (limit, records)
+
+
+def check_history(expected: ReferenceStore, totals: list[HistoryCell]) -> None:
+    """Compare what was counted with the jobs."""
+    counts, jobs = merged(cell.counts for cell in totals), expected.jobs.values()
+    ends = sum(counts.get(end, 0) for end in (Count.SUCCEEDED, Count.FAILED, Count.CANCELLED))
+    assert ends == sum(job.ends for job in jobs), counts
+    assert counts.get(Count.STARTED, 0) == sum(job.attempt for job in jobs), counts
+    assert counts.get(Count.SUBMITTED, 0) == len(jobs), counts
 
 
 def check_queue(records: list[JobRecord], found: QueueStats) -> None:

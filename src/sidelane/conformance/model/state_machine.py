@@ -11,7 +11,14 @@ from dataclasses import replace
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from sidelane.conformance.model.assertions import check_batch, check_limits, check_log, check_queue, check_record
+from sidelane.conformance.model.assertions import (
+    check_batch,
+    check_history,
+    check_limits,
+    check_log,
+    check_queue,
+    check_record,
+)
 from sidelane.conformance.model.driver import LEASE, TICK, TICKS_TO_EXPIRE, StoreDriver
 from sidelane.conformance.model.strategies import (
     batches,
@@ -232,8 +239,9 @@ class StoreMachine(StoreDriver):
             check_log(expected, reading.events)
 
     @invariant()
-    def counts_of_limits_batches_and_queues_match(self) -> None:
+    def counts_of_history_limits_batches_and_queues_match(self) -> None:
         records = list(self.records().values())
+        check_history(self.expected, self.run(self.store.totals()))
         check_limits(self.expected, records, self.run(self.store.limits()))
         for stats in self.run(self.store.stats()):
             check_queue(records, stats)

@@ -110,7 +110,7 @@ class HistoryCells(StoreSuite):
         start_of_clock = NEW_YEAR_2027
 
         async def found(since: float, until: float, step: int = MINUTE) -> list[float]:
-            query = HistoryQuery(since=start_of_clock + since, until=start_of_clock + until, step=step)
+            query = HistoryQuery(since=start_of_clock + since, until=start_of_clock + until, step=step, task="t")
             return [each.at - start_of_clock for each in await store.history(query)]
 
         for _ in range(2):
@@ -140,14 +140,16 @@ class HistoryCells(StoreSuite):
         await sweep_until_done(store)
         clock.advance(STEPS[MINUTE] - 2 * MINUTE)
         await sweep_until_done(store)
-        assert len(await cells(store, MINUTE)) == len(await cells(store, TEN_MINUTES)) == 1
+        for step in STEPS:
+            assert await timeline_of(store, step, Count.SUBMITTED) == {0: 1}
         clock.advance(3 * MINUTE + TEN_MINUTES)
         await sweep_until_done(store)
-        assert await cells(store, MINUTE) == await cells(store, TEN_MINUTES) == []
+        for step in MINUTE, TEN_MINUTES:
+            assert await cells(store, step, task="t") == []
         assert await timeline_of(store, HOUR, Count.SUBMITTED) == {0: 1}
         clock.advance(STEPS[HOUR] - STEPS[MINUTE] + HOUR)
         await sweep_until_done(store)
-        assert await cells(store, HOUR) == []
+        assert await cells(store, HOUR, task="t") == []
         assert await tally(store) == {"SUBMITTED": 1}
 
     async def test_nothing_is_lost_without_sweeps_for_a_long_time(self, store: Store, clock: ManualClock) -> None:
@@ -203,6 +205,19 @@ class HistorySeries(StoreSuite):
         found = await by_series(store)
         assert found[Series("default", "new")] == {"SUBMITTED": 1}
         assert sum(counts["SUBMITTED"] for counts in found.values()) == MAX_SERIES + 2
+
+    async def test_totals_of_old_releases_become_those_of_their_task(self, store: Store, clock: ManualClock) -> None:
+        for number in range(5):
+            await finish(store, await start(store, *specs(f"j{number}"), release=f"r{number}"), Succeeded("1"))
+        for day in range(0, STEPS[HOUR] // DAY + 10, 2):
+            clock.advance(2 * DAY)
+            await start(store, *specs(f"day-{day}"), release="new")
+            await store.cancel([f"day-{day}"])
+            await sweep_until_done(store)
+        found = await by_series(store)
+        assert {series.release for series in found} == {"", "new"}
+        assert found[Series("default", "t")]["SUCCEEDED"] == 5
+        assert (await tally(store))["SUBMITTED"] == 5 + 35
 
     async def test_names_of_series_are_compared_exactly(self, store: Store) -> None:
         names = [("a", "bc"), ("ab", "c"), ("1:a", "b"), ("a\n", "b"), ("é", "\x1f"), ("a", "bc\x00")]
@@ -281,7 +296,7 @@ class DepthSamples(StoreSuite):
     async def test_a_minute_has_the_highest_depths_of_its_samples(self, store: Store, clock: ManualClock) -> None:
         one = (slot_limit(1, "wait"),)
         await submit(store, *specs("holder", "blocked", limits=one))
-        assert len(await claim(store)) == 1
+        assert len(await claim(store, lease=60 * LEASE)) == 1
         await submit(store, *specs("a", "b", "c"), JobSpec(id="d", task="t", delay=60), *specs("x", queue="x"))
         clock.advance(5)
         await store.sweep(lease=LEASE)

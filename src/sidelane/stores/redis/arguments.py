@@ -10,6 +10,7 @@ from msgpack import packb
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import NewEvent
+from sidelane.model.history import NO_USAGE, Usage
 from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
 from sidelane.model.json_text import escape_surrogates
 from sidelane.model.limit import Limit
@@ -123,6 +124,8 @@ def report_fields(report: AttemptResult) -> list[Any]:
         text,
         history,
         dispatch_job,
+        _usage(report.usage),
+        report.throttled,
         *_entry_fields(report.entries),
     ]
 
@@ -130,7 +133,8 @@ def report_fields(report: AttemptResult) -> list[Any]:
 def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:
     """Return the arguments of a claim. `watcher` waits for jobs of the `watched` queues, if there are any."""
     isolated = int(request.isolated)
-    fields: list[Argument] = [request.worker, request.request, request.limit, repr(request.lease), isolated]
+    fields: list[Argument] = [request.worker, request.release, request.request, request.limit]
+    fields += [repr(request.lease), isolated]
     fields.append(-1 if request.tasks is None else len(request.tasks))
     for task, version in (request.tasks or {}).items():
         fields += [task, version]
@@ -166,6 +170,11 @@ def value_fields(change: ValueChange) -> list[Any]:
 def journal_fields(append: JournalAppend) -> list[Any]:
     """Return the arguments of an append to a journal, in the order of `append_entries.lua`."""
     return [int(REQUEST_RETENTION), append.request, append.journal, append.cap, *append.texts]
+
+
+def _usage(usage: Usage) -> list[int] | None:
+    """Return tokens, and the cost in millionths of the currency's unit."""
+    return None if usage == NO_USAGE else [usage.input_tokens, usage.output_tokens, round(usage.cost * 1_000_000)]
 
 
 def _failure(failure: Failure) -> str:

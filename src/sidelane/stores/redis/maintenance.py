@@ -38,6 +38,7 @@ async def read_info(server: Server, prefix: str) -> StoreInfo:
         max_size=int(info.get("maxmemory", 0)) or None,
         jobs=int(await server.command("ZCARD", f"{prefix}:all")),
         failed=int(await server.command("ZCARD", f"{prefix}:failed")),
+        server=info.get("run_id", ""),
         details={name: value for name, value in details.items() if value != ""},
     )
 

@@ -95,6 +95,10 @@ class Row(NamedTuple):
     isolable: bool
     isolated: bool
     log_space: Any
+    release: str
+    first_event: Any
+    last_event: Any
+    transitions: Any
 
 
 def load_row(packed: str) -> Row:
@@ -133,6 +137,9 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         result=row.result or result,
         problem=load_problem(row.problem) if row.problem else None,
         history=tuple(map(_failure, history or ())),
+        first_event=_time(row.first_event),
+        last_event=_time(row.last_event),
+        transitions=row.transitions or "",
     )
 
 
@@ -286,7 +293,7 @@ def journal_entries_of(answer: Sequence[Any]) -> list[JournalEntry]:
 
 
 def stats_of(answer: Sequence[Any]) -> QueueStats:
-    name, paused, ready, delayed, blocked, running, oldest, rate = answer
+    name, paused, ready, delayed, blocked, running, oldest, rate, head_wait, isolated, tasks = answer
     return QueueStats(
         name=name,
         paused=bool(paused),
@@ -296,6 +303,9 @@ def stats_of(answer: Sequence[Any]) -> QueueStats:
         running=running,
         oldest=time_of(oldest),
         rate=float(rate),
+        head_wait=time_of(head_wait),
+        isolated=isolated,
+        waiting_tasks=dict(zip(tasks[::2], map(int, tasks[1::2]), strict=True)),
     )
 
 

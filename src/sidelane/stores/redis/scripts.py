@@ -1,7 +1,8 @@
 """Assembles the Lua scripts: each verb's file after the shared files that its header names.
 
-Names in capitals that stand for integers or store problems are replaced by their values. Lua has no constants, and it allows
-200 locals per script and 60 upvalues per function.
+Names in capitals that stand for integers, store problems or constants of history are replaced by their values. Lua has no
+constants, and it allows 200 locals per script and 60 upvalues per function. So a line "Exports" in the header of a shared file
+names what other files see. The file itself may use these names before it defines them.
 """
 
 import hashlib
@@ -10,6 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from sidelane.model import history
+from sidelane.model.transition import MAX_TRANSITIONS
 from sidelane.stores import problems
 from sidelane.stores.serialization import dump_problem, dumps
 
@@ -49,7 +52,7 @@ def constants(text: str) -> dict[str, str]:
 
 def _with_constants(text: str) -> str:
     """Replace the names of constants and problems by their values, except in strings and comments."""
-    values = {**constants(text), **_problems()}
+    values = {**constants(text), **_problems(), **_history_constants()}
     return _TOKENS.sub(lambda token: values.get(token[0], token[0]), _CONSTANTS.sub("", text))
 
 
@@ -60,7 +63,34 @@ def _header(body: str, name: str) -> list[str]:
 
 
 def _shared(name: str) -> str:
-    return (_HERE / "shared" / f"{name}.lua").read_text(encoding="utf-8")
+    text = (_HERE / "shared" / f"{name}.lua").read_text(encoding="utf-8")
+    exports = _header(text, "Exports")
+    if not exports:
+        return text
+    body = re.sub(rf"^local (?=(?:function )?(?:{'|'.join(exports)})\b)", "", text, flags=re.MULTILINE)
+    return f"local {', '.join(exports)}\ndo\n{body}end\n"
+
+
+@cache
+def _history_constants() -> dict[str, str]:
+    """Return the constants of history and transitions as Lua values."""
+    numbers = {
+        "HISTORY_MINUTE": history.MINUTE,
+        "HISTORY_TEN_MINUTES": history.TEN_MINUTES,
+        "HISTORY_HOUR": history.HOUR,
+        "HISTORY_MINUTE_RETENTION": history.STEPS[history.MINUTE],
+        "HISTORY_HOUR_RETENTION": history.STEPS[history.HOUR],
+        "HISTORY_MAX_SERIES": history.MAX_SERIES,
+        "HISTORY_TOP_USERS": history.TOP_USERS,
+        "MAX_TRANSITIONS": MAX_TRANSITIONS,
+        **{f"COUNT_{count.name}": count.value for count in history.Count},
+    }
+    bounds = ", ".join(map(repr, history.BUCKETS))
+    return {
+        **{name: str(number) for name, number in numbers.items()},
+        "HISTORY_BUCKETS": f"{{ {bounds} }}",
+        "HISTORY_OTHER": f"'{history.OTHER}'",
+    }
 
 
 @cache

@@ -36,7 +36,7 @@ from sidelane.model.worker import (
 from sidelane.stores.chunking import MAX_ITEMS, Cost, chunks, cost_of_append, cost_of_one, cost_of_result, cost_of_spec
 from sidelane.stores.contract import MAX_PAGE_BYTES, MAX_PAGE_ITEMS, Subscription
 from sidelane.stores.problems import WORKER_LOST
-from sidelane.stores.redis import arguments, maintenance, preflight, replies
+from sidelane.stores.redis import arguments, history, maintenance, preflight, replies
 from sidelane.stores.redis.connection import Server
 from sidelane.stores.redis.notifications import Notifier
 from sidelane.stores.redis.url import RedisUrl
@@ -242,13 +242,13 @@ class RedisStore:
         return replies.journal_entries_of(answer)
 
     async def history(self, query: HistoryQuery) -> list[HistoryCell]:
-        return []
+        return await history.read_cells(self._server, query)
 
     async def totals(self) -> list[HistoryCell]:
-        return []
+        return await history.read_totals(self._server)
 
     async def top_users(self, since: float, until: float) -> list[UserUsage]:
-        return []
+        return await history.read_top_users(self._server, since, until)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
         lost, ended, removed, more, next_loss, next_firing = await self._server.run("sweep", repr(lease), limit)

@@ -1,5 +1,6 @@
 -- Blocked jobs: those whose limit is full leave their queue, at no cost to their user, until the limit has capacity (rule 14).
--- Needs: limits, fair_queue, wake_workers, enqueue.
+-- Needs: history, transitions, limits, fair_queue, wake_workers, enqueue.
+-- Exports: block, remove_blocked, end_block, unblock_rates, sweep_limits
 --
 -- Each released slot unblocks one job. If another of its limits is full when it is claimed, it is blocked again. Sweeps unblock jobs that
 -- wait although there is capacity, because an unblocked job may be in a queue that no worker claims from.
@@ -20,7 +21,8 @@ local lookahead = MAX_LOOKAHEAD
 local function block(id, row, limit)
   local key = limit_key(row, limit)
   local limit_name = key:sub(#PREFIX + 1)
-  row[STATE], row[BLOCKED_BY] = BLOCKED, limit_name
+  row[STATE], row[BLOCKED_BY], row[DUE] = BLOCKED, limit_name, NOW
+  add_transition(row, 'blocked', limit_id(row, limit))
   call('ZADD', PREFIX .. 'blocked:' .. limit_name, float_text(-tonumber(row[PRIORITY])), sort_key(row[SEQUENCE], id))
   call('ZADD', PREFIX .. 'blocked_limits', 'NX', 0, limit_name)
   if limit.window then
@@ -41,7 +43,15 @@ local function remove_blocked(id, row)
     call('HDEL', PREFIX .. 'unclaimed', limit_name)
   end
   call('HINCRBY', PREFIX .. 'blocked_in', row[QUEUE], -1)
+  add_count(counts_of(row), COUNT_LIMIT_WAIT_MS, milliseconds(NOW - row[DUE]))
   row[BLOCKED_BY] = false
+end
+
+-- Let a blocked job wait no longer for its limit. It is ready from now on.
+local function end_block(id, row)
+  remove_blocked(id, row)
+  add_transition(row, 'unblocked')
+  row[STATE], row[DUE] = READY, NOW
 end
 
 -- Return the limit that a job waits for.
@@ -95,8 +105,7 @@ local function unblock(limit_name, count)
     local row = row_of(id)
     if unblocked < count and not is_full(blocking_limit(row), PREFIX .. limit_name) then
       unblocked = unblocked + 1
-      remove_blocked(id, row)
-      row[STATE] = READY
+      end_block(id, row)
       enqueue(id, row)
       record_ready(row)
     end

@@ -1,7 +1,8 @@
--- Enqueues jobs: new ones, and those that return to their queue after an attempt. Needs: rows, limits, fair_queue, wake_workers, batches.
+-- Enqueues jobs: new ones, and those that return to their queue after an attempt. Needs: rows, history,
+-- transitions, limits, fair_queue, wake_workers, batches.
+-- Exports: unique_field, unique_holder, register_unfinished, set_deadlines, indexes_of, enqueue, allocate_sequences, new_row, insert_job, submit_follow_ups, return_to_queue, promote_delayed
 --
 -- Keys: meta                     hash: sequence, the highest used
---       queues                   hash: every queue that was ever named, 1 while it is paused
 --       delayed:<queue>          zset: delayed jobs by due time
 --       expiring                 zset: queued jobs by the time they expire
 --       unique                   hash: <user><unique key> to the unfinished job that has it
@@ -121,6 +122,7 @@ local function new_row(fields)
   row[WORKER], row[NONCE], row[FINISHED_NONCE], row[PROGRESS], row[PROBLEM], row[HAS_TIMER] = false, false, false, false, false, false
   row[ORDINAL], row[EPOCH], row[LAST], row[RESULT], row[ID_RETENTION], row[EXTERNAL] = 0, 0, 0, false, fields[21], false
   row[ISOLABLE], row[ISOLATED], row[LOG_SPACE] = fields[22], false, fields[23]
+  row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT], row[TRANSITIONS] = '', false, false, false
   return row
 end
 
@@ -143,6 +145,8 @@ local function insert_job(id, row, spec, follow_ups)
     known_queues[row[QUEUE]] = true
     call('HSETNX', PREFIX .. 'queues', row[QUEUE], '0')
   end
+  count(row, COUNT_SUBMITTED)
+  add_user_amount('submitted', row[USER], 1)
   count_in_batch(row, TOTAL, 1)
   register_unfinished(id, row)
   enqueue(id, row)
@@ -165,11 +169,13 @@ local function submit_follow_ups(packed_follow_ups, id, ends, state, parent)
   end
 end
 
--- Return a job to its queue for the next attempt; its lease is over.
-local function return_to_queue(id, row, delay, finished_nonce)
+-- Return a job to its queue for the next attempt; its lease is over. `change` and its detail (nil: none) say why.
+local function return_to_queue(id, row, delay, finished_nonce, change, detail)
   if row[STATE] == RUNNING then
-    release_running(id, row)
+    end_attempt(id, row)
   end
+  store_first_event(row)
+  add_transition(row, change, detail)
   row[STATE], row[DUE], row[DELAY] = READY, NOW, false
   if delay > 0 then
     row[STATE], row[DUE], row[DELAY] = DELAYED, NOW + delay, delay

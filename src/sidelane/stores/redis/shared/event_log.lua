@@ -13,7 +13,9 @@ local function append_events(id, row, ordinal, entries)
     return
   end
   local first = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1
-  row[ORDINAL] = math.max(row[ORDINAL], ordinal + count - 1)
+  if ordinal + count - 1 > row[ORDINAL] then
+    row[ORDINAL], row[FIRST_EVENT], row[LAST_EVENT] = ordinal + count - 1, row[FIRST_EVENT] or NOW, NOW
+  end
   if not row[LOG_SPACE] then
     return
   end

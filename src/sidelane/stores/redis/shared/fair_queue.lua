@@ -1,4 +1,5 @@
 -- Ready jobs in start-time fair queuing: users share each bucket, a pair of queue and priority (rule 15). Needs: rows, limits.
+-- Exports: queue_heads, bucket_of, parse_kind, ready_count, user_queue_key, sort_key, virtual_time_of, count_isolated, head_since, push_ready, drop_idle_users, drop_empty_kind, smaller, remove_ready
 --
 -- Each user has one queue per kind of job (isolated or not, version, task, and whether limits are checked at the start). So a claim
 -- reads only jobs that its worker can run. All of a user's queues in a bucket share one start tag. Users are ordered by start tag, then
@@ -9,6 +10,8 @@
 --       kinds:<bucket>                    set: kinds that have ready jobs
 --       start_tags:<bucket>               hash: start tag by user, of users with ready jobs
 --       idle_users:<bucket>               zset: users without ready jobs by the finish tag of their last job, while above the virtual time
+--       heads:<bucket>                    hash: by user, the sequence of the first of its ready jobs, and since when it is the first; the jobs
+--                                         without user have none
 --       user_order:<bucket>:<kind>        zset: <sequence of the first job><user> by start tag
 --       user_queue:<bucket>:<user>:<kind> zset: jobs by sequence
 --       isolated:<queue>                  hash: count of ready isolated jobs, by <version>/<task>
@@ -53,6 +56,19 @@ local function count_isolated(queue, version, task, change)
   end
 end
 
+-- Return since when the first ready job of a user is the first.
+local function head_since(bucket, user)
+  return tonumber(call('HGET', PREFIX .. 'heads:' .. bucket, user):sub(17))
+end
+
+-- Record the first ready job of a user, unless another one comes before it.
+local function push_head(bucket, user, sequence, since)
+  local head = call('HGET', PREFIX .. 'heads:' .. bucket, user)
+  if not head or sequence < tonumber(head:sub(1, 16)) then
+    call('HSET', PREFIX .. 'heads:' .. bucket, user, sort_key(sequence, float_text(since)))
+  end
+end
+
 -- Add a job that is ready now to its user's queue.
 local function push_ready(id, row)
   local bucket, user, kind = bucket_of(row[QUEUE], row[PRIORITY]), row[USER], kind_of(row)
@@ -82,6 +98,9 @@ local function push_ready(id, row)
     end
     call('ZADD', PREFIX .. 'priorities:' .. row[QUEUE], row[PRIORITY], row[PRIORITY])
   end
+  if user ~= '' then
+    push_head(bucket, user, row[SEQUENCE], row[DUE])
+  end
   if head then
     call('ZREM', order, sort_key(head, user))
   else
@@ -95,7 +114,7 @@ local function drop_idle_users(queue, priority, bucket, virtual_time)
   if tonumber(call('HGET', PREFIX .. 'bucket:' .. bucket, 'ready')) > 0 then
     call('ZREMRANGEBYSCORE', PREFIX .. 'idle_users:' .. bucket, '-inf', virtual_time)
   else
-    call('DEL', PREFIX .. 'bucket:' .. bucket, PREFIX .. 'start_tags:' .. bucket, PREFIX .. 'idle_users:' .. bucket, PREFIX .. 'kinds:' .. bucket)
+    call('DEL', PREFIX .. 'bucket:' .. bucket, PREFIX .. 'start_tags:' .. bucket, PREFIX .. 'idle_users:' .. bucket, PREFIX .. 'kinds:' .. bucket, PREFIX .. 'heads:' .. bucket)
     call('ZREM', PREFIX .. 'priorities:' .. queue, priority)
   end
 end
@@ -103,6 +122,7 @@ end
 -- Record that a user has no more ready jobs in this bucket.
 local function mark_idle(bucket, user, start_tag, virtual_time)
   call('HDEL', PREFIX .. 'start_tags:' .. bucket, user)
+  call('HDEL', PREFIX .. 'heads:' .. bucket, user)
   if start_tag > virtual_time then
     call('ZADD', PREFIX .. 'idle_users:' .. bucket, start_tag, user)
   end
@@ -112,6 +132,20 @@ local function drop_empty_kind(bucket, kind)
   if call('EXISTS', PREFIX .. 'user_order:' .. bucket .. ':' .. kind) == 0 then
     call('SREM', PREFIX .. 'kinds:' .. bucket, kind)
   end
+end
+
+-- Return the smaller of two numbers, of which one or both may be missing.
+local function smaller(one, other)
+  return one and other and math.min(one, other) or one or other
+end
+
+-- Return the sequence of a user's first ready job, or nil.
+local function first_of_user(bucket, user)
+  local first
+  for _, kind in ipairs(call('SMEMBERS', PREFIX .. 'kinds:' .. bucket)) do
+    first = smaller(first, tonumber(call('ZRANGE', user_queue_key(bucket, user, kind), 0, 0, 'WITHSCORES')[2]))
+  end
+  return first
 end
 
 -- Remove a job that is not ready any more, other than by selection. Its user keeps the same start tag.
@@ -134,15 +168,15 @@ local function remove_ready(id, row)
   local head = tonumber(call('ZRANGE', queue_key, 0, 0, 'WITHSCORES')[2])
   if head then
     call('ZADD', order, start_tag, sort_key(head, user))
-    return
+  else
+    drop_empty_kind(bucket, kind)
   end
-  drop_empty_kind(bucket, kind)
-  local has_jobs = false
-  for _, other in ipairs(call('SMEMBERS', PREFIX .. 'kinds:' .. bucket)) do
-    has_jobs = has_jobs or call('EXISTS', user_queue_key(bucket, user, other)) == 1
+  local first = first_of_user(bucket, user)
+  if first and user ~= '' and first > row[SEQUENCE] then
+    call('HSET', PREFIX .. 'heads:' .. bucket, user, sort_key(first, float_text(NOW)))
   end
   local virtual_time = virtual_time_of(bucket)
-  if not has_jobs then
+  if not first then
     mark_idle(bucket, user, start_tag, virtual_time)
   end
   drop_idle_users(row[QUEUE], row[PRIORITY], bucket, virtual_time)

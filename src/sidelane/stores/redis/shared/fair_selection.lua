@@ -1,4 +1,5 @@
 -- Selects ready jobs of a bucket by start-time fair queuing (rule 15). Needs: fair_queue.
+-- Exports: select_jobs
 --
 -- Within a bucket only as many users are read as jobs are wanted, because no later user can come before these. If some of the jobs are
 -- blocked, the caller runs another round.
@@ -125,13 +126,15 @@ end
 
 -- Write the queues and start tags of users whose jobs were selected or blocked.
 local function flush_selection(bucket, users, kinds, virtual_time)
-  local tags, without_jobs, idle = {}, {}, {}
+  local tags, heads, without_jobs, idle = {}, {}, {}, {}
   for kind in pairs(kinds) do
     local order, old_members, new_members, emptied = PREFIX .. 'user_order:' .. bucket .. ':' .. kind, {}, {}, {}
     for user_name, user in pairs(users) do
       if user.selected then
         local user_queue = user.queues[kind] or { key = user_queue_key(bucket, user_name, kind), index = 1, jobs = {} }
         local head = head_sequence(user_queue)
+        user.first = smaller(user.first, head)
+        user.first_before = smaller(user.first_before, user_queue.index > 1 and user_queue.head or head)
         if user_queue.index > 1 then
           old_members[#old_members + 1] = user_queue.member
           if head then
@@ -157,6 +160,9 @@ local function flush_selection(bucket, users, kinds, virtual_time)
   for user_name, user in pairs(users) do
     if user.has_jobs then
       tags[#tags + 1], tags[#tags + 2] = user_name, user.start_tag
+      if user_name ~= '' and user.first ~= user.first_before then
+        heads[#heads + 1], heads[#heads + 2] = user_name, sort_key(user.first, float_text(NOW))
+      end
     elseif user.selected then
       without_jobs[#without_jobs + 1] = user_name
       if user.start_tag > virtual_time then
@@ -166,6 +172,8 @@ local function flush_selection(bucket, users, kinds, virtual_time)
   end
   in_chunks('HSET', PREFIX .. 'start_tags:' .. bucket, tags)
   in_chunks('HDEL', PREFIX .. 'start_tags:' .. bucket, without_jobs)
+  in_chunks('HSET', PREFIX .. 'heads:' .. bucket, heads)
+  in_chunks('HDEL', PREFIX .. 'heads:' .. bucket, without_jobs)
   in_chunks('ZADD', PREFIX .. 'idle_users:' .. bucket, idle)
 end
 

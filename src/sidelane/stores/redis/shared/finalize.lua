@@ -1,5 +1,6 @@
 -- Finishes jobs. One step covers the state, the end event's number, freed limits and follow-ups, whatever ends the job (rules 8 and 9).
 -- Needs: enqueue, blocked_jobs, event_log.
+-- Exports: finish_job, record_failure, record_worker_loss, fail_expired, continue_cascades, cancel_job
 --
 -- Keys: cascades                  set: cancelled jobs with children that are still to be cancelled
 --       cascade_remaining:<job>   set: these children
@@ -7,7 +8,6 @@
 local MAX_CASCADED = 200 -- children that one script cancels
 
 local cascaded_jobs = 0
-local cancel_job
 
 -- Finish a sealed batch if none of its jobs is unfinished.
 local function finish_batch(id)
@@ -98,7 +98,7 @@ local function remove_from_state(id, row)
   elseif row[STATE] == BLOCKED then
     remove_blocked(id, row)
   else
-    release_running(id, row)
+    end_attempt(id, row)
   end
   if row[STATE] ~= RUNNING and row[EXPIRES_AT] then
     call('ZREM', PREFIX .. 'expiring', id)
@@ -115,6 +115,7 @@ end
 local function finish_job(id, row, state, result, problem, finished_nonce)
   remove_from_state(id, row)
   row[STATE], row[ENDED], row[ENDS], row[LAST] = state, NOW, row[ENDS] + 1, row[LAST] + 1
+  count(row, COUNT_SUCCEEDED + state - SUCCEEDED)
   row[PROBLEM], row[FINISHED_NONCE] = problem, finished_nonce or row[FINISHED_NONCE]
   row[CANCEL_REQUESTED], row[WORKER], row[NONCE], row[ORDINAL], row[EXTERNAL] = false, false, false, 0, false
   row[EXPIRES_AT], row[ABANDON_AT], row[HAS_TIMER], row[DELAY] = false, false, false, false
@@ -145,19 +146,20 @@ local function record_failure(id, row, text)
 end
 
 -- Count a worker loss. The job runs again, isolated from its second loss on, or fails if it exceeds its maximum (rule 7).
--- `text` is for its history; `problem` is the cause.
+-- `text` is for its history: a list of a problem, how the worker died, and a traceback. `problem` is the cause.
 local function record_worker_loss(id, row, text, problem, finished_nonce)
   if row[CANCEL_REQUESTED] then
     finish_job(id, row, CANCELLED, false, false, finished_nonce)
     return
   end
   record_failure(id, row, text)
+  count(row, COUNT_LOST)
   row[WORKER_LOSSES] = row[WORKER_LOSSES] + 1
   if row[WORKER_LOSSES] > row[MAX_WORKER_LOSSES] then
     finish_job(id, row, FAILED, false, not row[EXTERNAL] and row[MAX_WORKER_LOSSES] > 0 and WORKERS_LOST or problem, finished_nonce)
   else
     row[ISOLATED] = row[ISOLABLE] and row[WORKER_LOSSES] >= math.max(1, math.min(2, row[MAX_WORKER_LOSSES]))
-    return_to_queue(id, row, 0, finished_nonce)
+    return_to_queue(id, row, 0, finished_nonce, 'lost', cjson.decode(text)[2])
   end
 end
 
@@ -168,6 +170,7 @@ local function fail_expired(limit)
     local row = row_of(id)
     local before_deadline = not row[DEADLINE_AT] or row[DEADLINE_AT] > NOW
     row[EPOCH] = new_epoch()
+    count(row, COUNT_EXPIRED)
     finish_job(id, row, FAILED, false, before_deadline and NOT_STARTED_IN_TIME or DEADLINE_PASSED)
   end
   return #expired
@@ -175,7 +178,7 @@ end
 
 -- Cancel a job. Queued and external jobs end at once, because an external worker cannot be asked to stop. A running job is asked
 -- to stop, and a finished one stays as it is.
-cancel_job = function(id, row)
+local function cancel_job(id, row)
   if row[STATE] < RUNNING or row[EXTERNAL] then
     row[EPOCH] = new_epoch()
     finish_job(id, row, CANCELLED, false, false)

@@ -1,4 +1,5 @@
--- Limits: slots, each the membership of a job in a set, and rates (rule 14). Needs: rows.
+-- Limits: slots, each the membership of a job in a set, and rates (rule 14).
+-- Needs: rows, history.
 --
 -- A script reads the size of each set once and writes all changes in `commit`. Released slots are written after acquired ones, since one
 -- script may do both for a job. A row stores its limits as JSON text without their keys, which the jobs of a task share and which is
@@ -231,8 +232,9 @@ local function pass_capacity_on(row)
   end
 end
 
--- Remove the lease of a running job, and release the slots of its start.
-local function release_running(id, row)
+-- End the attempt of a running job: count it, remove its lease, and release the slots of its start.
+local function end_attempt(id, row)
+  count_attempt(row)
   remove_lease(id, row)
   count_running(row[QUEUE], -1)
   if row[LIMITS] then

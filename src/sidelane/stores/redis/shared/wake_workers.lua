@@ -1,4 +1,5 @@
--- Wakes one worker for new jobs, not all of them (rule 22). Needs: fair_queue.
+-- Wakes one worker for new jobs, not all of them (rule 22). Needs: queues, fair_queue.
+-- Exports: record_ready, remove_watcher, wake_for_queue
 --
 -- A watcher is one process's subscription connection. It waits for a queue when it begins to watch, or after a claim that left it
 -- capacity, until it is woken. A claim that fills a worker wakes another watcher for the jobs it leaves. A hint that no connection
@@ -12,15 +13,6 @@
 local MAX_WATCHERS_ASKED = 100 -- watchers tried for one hint
 
 local new_jobs = {}
-
-local paused_queues = {}
-
-local function is_paused(queue)
-  if paused_queues[queue] == nil then
-    paused_queues[queue] = call('HGET', PREFIX .. 'queues', queue) == '1'
-  end
-  return paused_queues[queue]
-end
 
 -- Record a ready job that a watcher may be waiting for.
 local function record_ready(row)

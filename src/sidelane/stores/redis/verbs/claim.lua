@@ -1,10 +1,10 @@
 -- claim: start ready jobs, each under a new lease.
--- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, fair_selection, throughput, workers, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, fair_selection, throughput, workers, job_reply
 -- Flags: allow-oom
 --
 -- Keys: those of finalize, blocked_jobs, fair_selection, wake_workers, throughput and workers, and
 --       claim:<worker>:<request>  the ids and nonces this request received, for as long as it may be repeated
--- Arguments: worker, request, limit, lease, whether it takes isolated jobs (and no others), count of tasks (-1: any), then name and
+-- Arguments: worker, its release, request, limit, lease, whether it takes isolated jobs (and no others), count of tasks (-1: any), then name and
 --            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': none), count of
 --            queues without free slots, then each.
 -- Returns: whether to call again (more jobs were expired or blocked than one call handles), seconds until the next delayed job is due
@@ -13,7 +13,7 @@
 local MAX_BLOCKED = 200 -- due, expired or blocked jobs that one call handles
 local MIN_RATE_UNBLOCKS = 20 -- minimum of rates that a claim unblocks
 
-local worker, request, limit, lease = next_arg(), next_arg(), next_number(), next_number()
+local worker, release, request, limit, lease = next_arg(), next_arg(), next_arg(), next_number(), next_number()
 local isolated = next_number() == 1
 local task_count = next_number()
 local tasks = {}
@@ -59,9 +59,21 @@ local function has_isolated(queue)
   return false
 end
 
+-- Count a start, and what the job has waited for since it is ready.
+local function count_start(row)
+  local counts, queue = counts_of(row), queue_state(row[QUEUE])
+  local due, resumed = row[DUE], queue.resumed_at
+  count(row, COUNT_STARTED)
+  if resumed > due then
+    add_count(counts, COUNT_PAUSE_WAIT_MS, milliseconds(math.min(resumed, NOW) - math.max(due, queue.paused_at)))
+    due = resumed
+  end
+  add_duration(counts, COUNT_WAIT, COUNT_WAIT_MS, NOW - due)
+end
+
 -- Start new attempts, each with a new lease. The jobs are in no queue any more.
 local function start_attempts(ids)
-  local leases, expires_at = {}, float_text(NOW + lease)
+  local leases, expires_at, line = {}, float_text(NOW + lease), transition_line(NOW, 'started', worker, release)
   for _, id in ipairs(ids) do
     local row = row_of(id)
     if row[EXPIRES_AT] then
@@ -69,6 +81,9 @@ local function start_attempts(ids)
     end
     row[STATE], row[ATTEMPT], row[STARTED], row[WORKER] = RUNNING, row[ATTEMPT] + 1, NOW, worker
     row[NONCE], row[EPOCH], row[ORDINAL], row[EXPIRES_AT], row[DELAY] = new_nonce(), new_epoch(), 0, row[DEADLINE_AT], false
+    row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT] = release, false, false
+    add_line(row, line)
+    count_start(row)
     save_row(id, row)
     notify_job(id)
     count_running(row[QUEUE], 1)
@@ -103,19 +118,25 @@ local function claim_from(queue, slots)
   return tonumber(call('ZRANGE', PREFIX .. 'delayed:' .. queue, 0, 0, 'WITHSCORES')[2])
 end
 
+-- Return true if a blocked job's limit is still full.
+local function stays_blocked(row)
+  local full = row[STATE] == BLOCKED and full_limit(row)
+  return full and limit_key(row, full) == PREFIX .. row[BLOCKED_BY]
+end
+
 local function claim_id(id)
   local row = row_of(id)
   local is_due = row and (row[STATE] == READY or row[STATE] == BLOCKED or row[STATE] == DELAYED and row[DUE] <= NOW)
   if not is_due or #claimed >= limit or is_paused(row[QUEUE]) then
     return
   end
-  if not knows_task(row[VERSION], row[TASK]) then
+  if not knows_task(row[VERSION], row[TASK]) or stays_blocked(row) then
     return
   end
   if row[STATE] == READY then
     remove_ready(id, row)
   elseif row[STATE] == BLOCKED then
-    remove_blocked(id, row)
+    end_block(id, row)
   else
     call('ZREM', PREFIX .. 'delayed:' .. row[QUEUE], id)
   end

@@ -1,5 +1,5 @@
 -- limits: how much of some limits is used, and how many jobs wait for them.
--- Shared: prelude, rows, limits
+-- Shared: prelude, rows, history_cells, history, limits
 -- Flags: no-writes
 --
 -- Keys: slots:<limit>, rate:<limit>, blocked:slots:<limit>, blocked:rate:<limit>; of one job of each, job:<id>.

@@ -1,8 +1,8 @@
--- list_jobs: find jobs along an index, newest first, one chunk per call.
+-- list_jobs: find jobs along an index, newest first, one chunk per call. If only running jobs are asked for, no others are read.
 -- Shared: prelude, rows, job_reply
 -- Flags: no-writes
 --
--- Keys: all, failed, user:<user>, key:<key>, user_key:<user><key>, parent:<parent>, batch:<batch>; those of job_reply.
+-- Keys: leases:<worker>, external, lease_holders, all, failed, user:<user>, key:<key>, user_key:<user><key>, parent:<parent>, batch:<batch>; those of job_reply.
 -- Arguments: before ('': from the newest), how many to read, codes of states ('': any), and, nil for any: task, queue, user, key, parent,
 --            batch.
 -- Returns: the sequence to continue from ('': none is left), then the replies of the jobs that match.
@@ -33,15 +33,44 @@ local function matches(row)
   return states == '' or states:find(row[STATE], 1, true)
 end
 
-local found = call(
-  'ZREVRANGEBYSCORE', PREFIX .. index_name(), before == '' and '+inf' or '(' .. before, '-inf', 'WITHSCORES', 'LIMIT', 0, count
-)
-local ids = {}
-for position = 1, #found, 2 do
-  ids[#ids + 1] = found[position]
+-- Return the next jobs of the index, up to `count`, and the sequence of the last.
+local function indexed_jobs()
+  local ids, latest = {}, before == '' and '+inf' or '(' .. before
+  local found = call('ZREVRANGEBYSCORE', PREFIX .. index_name(), latest, '-inf', 'WITHSCORES', 'LIMIT', 0, count)
+  for position = 1, #found, 2 do
+    ids[#ids + 1] = found[position]
+  end
+  read_rows(ids)
+  return ids, found[#found]
 end
-read_rows(ids)
-local replies = { #ids == count and found[#found] or '' }
+
+-- Return the next running jobs, up to `count`, and the sequence of the last.
+local function running_jobs()
+  local leases, ids, jobs = { 'external' }, {}, {}
+  for _, worker in ipairs(call('SMEMBERS', PREFIX .. 'lease_holders')) do
+    leases[#leases + 1] = 'leases:' .. worker
+  end
+  for _, key in ipairs(leases) do
+    for _, id in ipairs(call('ZRANGE', PREFIX .. key, 0, -1)) do
+      ids[#ids + 1] = id
+    end
+  end
+  read_rows(ids)
+  for _, id in ipairs(ids) do
+    if before == '' or row_of(id)[SEQUENCE] < tonumber(before) then
+      jobs[#jobs + 1] = id
+    end
+  end
+  table.sort(jobs, function(one, other)
+    return row_of(one)[SEQUENCE] > row_of(other)[SEQUENCE]
+  end)
+  local page = { unpack(jobs, 1, math.min(count, #jobs)) }
+  return page, #page > 0 and row_of(page[#page])[SEQUENCE]
+end
+
+local find = states == tostring(RUNNING) and running_jobs or indexed_jobs
+local ids, last = find()
+local replies = { #ids == count and last or '' }
 for _, id in ipairs(ids) do
   local row = row_of(id)
   if row and matches(row) then

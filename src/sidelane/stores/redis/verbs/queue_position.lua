@@ -1,8 +1,8 @@
 -- queue_position: count the ready jobs before one, by priority and then by sequence.
--- Shared: prelude, rows, limits, fair_queue, throughput
+-- Shared: prelude, rows, history_cells, history, queues, limits, fair_queue, throughput
 -- Flags: no-writes
 --
--- Keys: job:<id>, those of fair_queue and throughput.
+-- Keys: job:<id>, those of queues, fair_queue and throughput.
 -- Arguments: id, the maximum to count to.
 -- Returns: the count, and the queue's starts per second (0 while it is paused), or nil for a job that is not ready.
 
@@ -28,5 +28,4 @@ for _, kind in ipairs(call('SMEMBERS', PREFIX .. 'kinds:' .. bucket)) do
     end
   end
 end
-local paused = call('HGET', PREFIX .. 'queues', row[QUEUE]) == '1'
-return { math.min(count, max_count), float_text(paused and 0 or start_rate(row[QUEUE])) }
+return { math.min(count, max_count), float_text(is_paused(row[QUEUE]) and 0 or start_rate(row[QUEUE])) }

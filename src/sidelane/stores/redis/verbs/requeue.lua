@@ -1,10 +1,12 @@
 -- requeue: return finished jobs to their queue with failures and worker losses reset (rule 10).
--- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, event_log, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, event_log, job_reply
 --
 -- Keys: those of limits, batches, enqueue and event_log, result:<id>, failures:<id>.
 -- Arguments: new arguments ('': unchanged), then ids.
 -- Returns for each: its job reply; the id of the job that has its unique key; a list of its job reply and the full limits; or nil for
 --          an unknown id.
+
+local STATE_NAMES = { [SUCCEEDED] = 'succeeded', [FAILED] = 'failed', [CANCELLED] = 'cancelled' }
 
 -- Replace the arguments in a job's spec.
 local function set_arguments(id, row, arguments)
@@ -23,11 +25,14 @@ local function requeue_job(id, row)
     call('ZREM', PREFIX .. 'failed', id)
   end
   reopen_batch(row)
+  count(row, COUNT_REQUEUED)
+  store_first_event(row)
+  add_line(row, transition_line(row[ENDED], 'ended', STATE_NAMES[row[STATE]]))
   row[FAILURES], row[WORKER_LOSSES], row[FINISHED_NONCE], row[PROBLEM], row[STARTED], row[ENDED] = 0, 0, false, false, false, false
   row[RESULT], row[ISOLATED] = false, false
   set_deadlines(id, row)
   register_unfinished(id, row)
-  return_to_queue(id, row, 0)
+  return_to_queue(id, row, 0, false, 'requeued')
 end
 
 local arguments = next_arg()

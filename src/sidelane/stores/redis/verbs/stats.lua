@@ -1,10 +1,11 @@
 -- stats: count the jobs of every queue.
--- Shared: prelude, rows, limits, fair_queue, throughput
+-- Shared: prelude, rows, history_cells, history, queues, limits, fair_queue, queue_depths, throughput
 -- Flags: no-writes
 --
--- Keys: queues, running, blocked_in, priorities:<queue>, delayed:<queue>, those of fair_queue and throughput.
+-- Keys: those of queue_depths and throughput.
 -- Returns for each queue: name, paused, ready, delayed, blocked, running, seconds since its oldest ready job became so ('-': none),
---          starts per second.
+--          starts per second, seconds that the first job has waited longest ('-': none), ready isolated jobs, and a list of tasks, each
+--          with the newest version that a first job needs.
 
 local MAX_HEADS = 1000 -- users of a kind that are read to find the oldest job
 
@@ -21,24 +22,22 @@ local function oldest_due(bucket)
 end
 
 local replies = {}
-local queues = call('HGETALL', PREFIX .. 'queues')
-for index = 1, #queues, 2 do
-  local queue = queues[index]
-  local ready, oldest = 0, nil
+for _, queue in ipairs(call('HKEYS', PREFIX .. 'queues')) do
+  local oldest
   for _, priority in ipairs(call('ZRANGE', PREFIX .. 'priorities:' .. queue, 0, -1)) do
-    local bucket = bucket_of(queue, priority)
-    ready = ready + ready_count(bucket)
-    local due = oldest_due(bucket)
+    local due = oldest_due(bucket_of(queue, priority))
     if due and (not oldest or due < oldest) then
       oldest = due
     end
   end
-  local blocked = tonumber(call('HGET', PREFIX .. 'blocked_in', queue)) or 0
-  local running = tonumber(call('HGET', PREFIX .. 'running', queue)) or 0
+  local depths, tasks = queue_depths(queue), {}
+  for task, version in pairs(depths.tasks) do
+    tasks[#tasks + 1], tasks[#tasks + 2] = task, version
+  end
   local waiting_time = oldest and float_text(math.max(0, NOW - oldest)) or '-'
   replies[#replies + 1] = {
-    queue, tonumber(queues[index + 1]), ready, call('ZCARD', PREFIX .. 'delayed:' .. queue), blocked, running, waiting_time,
-    float_text(start_rate(queue)),
+    queue, is_paused(queue) and 1 or 0, depths.ready, depths.delayed, depths.blocked, depths.running, waiting_time,
+    float_text(start_rate(queue)), float_text(depths.head_wait), isolated_count(queue), tasks,
   }
 end
 return replies

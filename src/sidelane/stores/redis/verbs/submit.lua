@@ -1,5 +1,5 @@
 -- submit: store new jobs durably. Each is answered with the new job, the existing one, or the reason for its rejection.
--- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, throughput, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, throughput, job_reply
 --
 -- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in,
 --       tombstone_users.
@@ -57,10 +57,18 @@ local function replace(limit, limit_id)
   end
 end
 
+-- Count a rejection. `fields` are those of the job.
+local function count_rejection(fields, reason)
+  local field = reason == 'full' and COUNT_REFUSED_QUEUE_FULL or reason == 'limits' and COUNT_REFUSED_LIMIT or COUNT_REFUSED_OTHER
+  add_count(series_counts(fields[3], fields[1], ''), field, 1)
+  add_user_amount('refused', fields[4], 1)
+end
+
 local function submit_job(id, spec, fields, max_queued)
   local row = new_row(fields)
   local rejected = rejection(row, max_queued)
   if rejected then
+    count_rejection(fields, rejected[1])
     return { rejected }
   end
   for _, limit in ipairs(limits_of(row).replacing) do
@@ -82,6 +90,7 @@ for index = 1, count do
   ids[index] = id
   if is_removed(id, fields[21]) then
     replies[index + 1] = { { 'removed' } }
+    count_rejection(fields, 'removed')
   else
     holders[index] = row_of(id) and id or unique_holder(fields[4], fields[7])
     replies[index + 1] = not holders[index] and submit_job(id, spec, fields, max_queued)

@@ -1,9 +1,9 @@
 -- sweep: do the work of time. Any process may call it at any time (rules 5, 6, 7 and 11).
--- Shared: prelude, rows, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, workers, lease_expiry, retention
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, workers, lease_expiry, retention, queue_depths, history_upkeep
 -- Flags: allow-oom
 --
--- Keys: those of finalize, blocked_jobs, lease_expiry and retention, schedule_ticks, and in the hash `meta`: last_sweep, the time of the
---       last sweep; expire_after, when leases may expire.
+-- Keys: those of finalize, blocked_jobs, lease_expiry, retention and history_upkeep, schedule_ticks, and in the hash `meta`: last_sweep,
+--       the time of the last sweep; expire_after, when leases may expire.
 -- Arguments: lease, limit.
 -- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and the seconds until a
 --          worker's or an external job's lease ends and until a schedule fires ('-': none).
@@ -49,13 +49,15 @@ ended = ended + spend(fail_expired(budget))
 spend(continue_cascades(budget))
 spend(unblock_rates(budget))
 spend(sweep_limits(budget))
-for _, queue in ipairs(call('HKEYS', PREFIX .. 'queues')) do
+local queues = call('HKEYS', PREFIX .. 'queues')
+for _, queue in ipairs(queues) do
   spend(promote_delayed(queue, budget))
   wake_for_queue(queue)
 end
 local removed = spend(prune_jobs(budget))
 spend(prune_tombstones(budget))
 spend(prune_batches(budget))
+spend(sweep_history(queues, budget))
 commit()
 local next_expiry, next_external, next_tick = first_score('workers'), first_score('external'), first_score('schedule_ticks')
 if next_external and (not next_expiry or next_external < next_expiry) then
