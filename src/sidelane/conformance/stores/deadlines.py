@@ -1,5 +1,7 @@
 """Deadlines and abandoned jobs."""
 
+from dataclasses import replace
+
 import pytest
 
 from sidelane.conformance.stores.actions import (
@@ -19,9 +21,10 @@ from sidelane.conformance.stores.actions import (
     submit,
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
+from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, JobSpec, State
 from sidelane.model.outcome import Cancelled, LeaseStatus, Released, Retried, Succeeded
-from sidelane.model.worker import SweepResult
+from sidelane.model.worker import ClaimRequest, SweepResult
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
@@ -39,6 +42,29 @@ class Deadlines(StoreSuite):
             assert (job.state, job.attempt) == (State.FAILED, 0)
             assert job.problem is not None
             assert (await end_event(store, job_id))["problem"] == job.problem.document()
+
+    async def test_a_claim_and_a_sweep_name_the_jobs_that_they_end(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *[JobSpec(id=job_id, task="t", expires=30) for job_id in "ab"])
+        clock.advance(31)
+        request = ClaimRequest(request=new_nonce(), worker="w", queues={"default": 5})
+        assert sorted((await store.claim(request)).expired) == ["a", "b"]
+        assert (await store.claim(replace(request, request=new_nonce()))).expired == ()
+        await submit(store, JobSpec(id="c", task="t", expires=30))
+        clock.advance(31)
+        assert (await store.sweep(lease=LEASE)).ended_jobs == ("c",)
+        assert (await store.sweep(lease=LEASE)).ended_jobs == ()
+
+    async def test_a_claim_tells_how_long_each_job_was_able_to_start(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, JobSpec(id="a", task="t", delay=10))
+        await submit(store, *specs("b"))
+        clock.advance(12)
+        await store.pause("default")
+        clock.advance(5)
+        await store.pause("default", paused=False)
+        clock.advance(3)
+        claimed = {each.record.id: each for each in await claim(store)}
+        assert {name: each.waited for name, each in claimed.items()} == pytest.approx({"a": 3.0, "b": 3.0})
+        assert all(each.paused > 0 for each in claimed.values())
 
     async def test_an_expired_job_cannot_be_claimed_by_id(self, store: Store, clock: ManualClock) -> None:
         await submit(store, JobSpec(id="a", task="t", expires=30))

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from msgpack import unpackb
@@ -252,17 +253,22 @@ def _schedule_record(answer: Sequence[Any]) -> ScheduleRecord:
     )
 
 
-def claims_of(answers: Sequence[Any]) -> Claims:
-    """Decode the reply to `claim`."""
-    _, next_due, now, isolated, *jobs = answers
-    return Claims(tuple(_claimed(job, float(now)) for job in jobs), time_of(next_due), bool(isolated))
+def claims_of(answers: Sequence[Any], expired: Sequence[str]) -> Claims:
+    """Decode the reply to `claim`. `expired` are the ids in this reply, and in those to the calls before it."""
+    _, next_due, now, isolated, _, waits, *jobs = answers
+    claimed = tuple(_claimed(job, float(now), wait) for job, wait in zip_longest(jobs, waits, fillvalue=""))
+    return Claims(claimed, time_of(next_due), bool(isolated), tuple(expired))
 
 
-def _claimed(answer: Sequence[Any], now: float) -> Claimed:
+def _claimed(answer: Sequence[Any], now: float, wait: str) -> Claimed:
     row = load_row(answer[1])
     record = _record(answer, row)
     remaining = row.deadline_at - now if row.deadline_at else None
-    return Claimed(record, Lease(record.id, record.attempt, row.nonce), remaining)
+    lease = Lease(record.id, record.attempt, row.nonce)
+    if not wait:  # of a repeated claim
+        return Claimed(record, lease, remaining)
+    waited, paused = map(float, wait.split())
+    return Claimed(record, lease, remaining, waited=waited, paused=paused)
 
 
 def event_page_of(job_id: str, answer: Sequence[Any]) -> EventPage:

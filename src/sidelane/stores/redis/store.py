@@ -89,14 +89,15 @@ class RedisStore:
         return [Rejection(problem) if problem else next(submissions) for problem in problems]
 
     async def claim(self, request: ClaimRequest) -> Claims:
-        again = True
+        again, expired = True, list[str]()
         answer: Any = ()
         while again:
             notifier = self._notifier
             fields = arguments.claim_fields(request, notifier.watcher, notifier.queues)
             answer = await self._server.run("claim", *fields)
             again = bool(answer[0])
-        return replies.claims_of(answer)
+            expired += answer[4]
+        return replies.claims_of(answer, expired)
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]:
         info = "" if worker.health == STOPPED else dump_worker(worker)
@@ -251,8 +252,10 @@ class RedisStore:
         return await history.read_top_users(self._server, since, until)
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:
-        lost, ended, removed, more, next_loss, next_firing = await self._server.run("sweep", repr(lease), limit)
-        return SweepResult(lost, ended, removed, bool(more), replies.time_of(next_loss), replies.time_of(next_firing))
+        lost, ended, removed, more, next_loss, next_firing, ids = await self._server.run("sweep", repr(lease), limit)
+        return SweepResult(
+            lost, ended, removed, bool(more), replies.time_of(next_loss), replies.time_of(next_firing), tuple(ids)
+        )
 
     async def get_or_set(self, name: str, value: str) -> str:
         stored: str = await self._server.run("get_or_set", name, value)

@@ -1,6 +1,6 @@
 -- Finishes jobs. One step covers the state, the end event's number, freed limits and follow-ups, whatever ends the job (rules 8 and 9).
 -- Needs: enqueue, blocked_jobs, event_log.
--- Exports: finish_job, record_failure, record_worker_loss, fail_expired, continue_cascades, cancel_job
+-- Exports: ended_jobs, finish_job, record_failure, record_worker_loss, fail_expired, continue_cascades, cancel_job
 --
 -- Keys: cascades                  set: cancelled jobs with children that are still to be cancelled
 --       cascade_remaining:<job>   set: these children
@@ -8,6 +8,7 @@
 local MAX_CASCADED = 200 -- children that one script cancels
 
 local cascaded_jobs = 0
+ended_jobs = {} -- ids of the jobs that this script has ended
 
 -- Finish a sealed batch if none of its jobs is unfinished.
 local function finish_batch(id)
@@ -124,6 +125,7 @@ local function finish_job(id, row, state, result, problem, finished_nonce)
   end
   save_row(id, row)
   notify_job(id)
+  ended_jobs[#ended_jobs + 1] = id
   if state == FAILED then
     call('ZADD', PREFIX .. 'failed', row[SEQUENCE], id)
   end

@@ -8,7 +8,8 @@
 --            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': none), count of
 --            queues without free slots, then each.
 -- Returns: whether to call again (more jobs were expired or blocked than one call handles), seconds until the next delayed job is due
---          ('-': none), the time, whether an isolated job waits that was not asked for, and the reply of each job.
+--          ('-': none), the time, whether an isolated job waits that was not asked for, the ids of jobs that expired instead, the waits
+--          of each job unless the claim is repeated, and the reply of each job.
 
 local MAX_BLOCKED = 200 -- due, expired or blocked jobs that one call handles
 local MIN_RATE_UNBLOCKS = 20 -- minimum of rates that a claim unblocks
@@ -22,7 +23,8 @@ for _ = 1, task_count do
   tasks[name] = next_number()
 end
 
-local reply = { 0, '-', float_text(NOW), 0 }
+local waits = {} -- of each claimed job: seconds since it was able to start, and seconds of a pause before
+local reply = { 0, '-', float_text(NOW), 0, ended_jobs, waits }
 local claimed = {}
 local claimed_in = {}
 local block_budget = MAX_BLOCKED
@@ -59,16 +61,18 @@ local function has_isolated(queue)
   return false
 end
 
--- Count a start, and what the job has waited for since it is ready.
+-- Count a start, and what the job has waited for since it is ready. Returns both waits as a text.
 local function count_start(row)
   local counts, queue = counts_of(row), queue_state(row[QUEUE])
-  local due, resumed = row[DUE], queue.resumed_at
+  local due, resumed, paused = row[DUE], queue.resumed_at, 0
   count(row, COUNT_STARTED)
   if resumed > due then
-    add_count(counts, COUNT_PAUSE_WAIT_MS, milliseconds(math.min(resumed, NOW) - math.max(due, queue.paused_at)))
+    paused = math.min(resumed, NOW) - math.max(due, queue.paused_at)
+    add_count(counts, COUNT_PAUSE_WAIT_MS, milliseconds(paused))
     due = resumed
   end
   add_duration(counts, COUNT_WAIT, COUNT_WAIT_MS, NOW - due)
+  return string.format('%.3f %.3f', math.max(0, NOW - due), math.max(0, paused))
 end
 
 -- Start new attempts, each with a new lease. The jobs are in no queue any more.
@@ -83,7 +87,7 @@ local function start_attempts(ids)
     row[NONCE], row[EPOCH], row[ORDINAL], row[EXPIRES_AT], row[DELAY] = new_nonce(), new_epoch(), 0, row[DEADLINE_AT], false
     row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT] = release, false, false
     add_line(row, line)
-    count_start(row)
+    waits[#waits + 1] = count_start(row)
     save_row(id, row)
     notify_job(id)
     count_running(row[QUEUE], 1)
@@ -193,7 +197,8 @@ end
 unblock_rates(math.min(math.max(limit, MIN_RATE_UNBLOCKS), MAX_BLOCKED))
 if fail_expired(MAX_BLOCKED) == MAX_BLOCKED then
   commit()
-  return { 1, '-', float_text(NOW), 0 }
+  reply[1] = 1
+  return reply
 end
 
 local by_id = next_number()

@@ -5,8 +5,8 @@
 -- Keys: those of finalize, blocked_jobs, lease_expiry, retention and history_upkeep, schedule_ticks, and in the hash `meta`: last_sweep,
 --       the time of the last sweep; expire_after, when leases may expire.
 -- Arguments: lease, limit.
--- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, and the seconds until a
---          worker's or an external job's lease ends and until a schedule fires ('-': none).
+-- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, the seconds until a
+--          worker's or an external job's lease ends and until a schedule fires ('-': none), and the ids of the jobs that ended.
 
 local lease, limit = next_number(), next_number()
 local budget = limit
@@ -64,5 +64,5 @@ if next_external and (not next_expiry or next_external < next_expiry) then
   next_expiry = next_external
 end
 return {
-  lost, ended, removed, budget == 0 and 1 or 0, next_expiry and float_text(math.max(0, next_expiry - NOW)) or '-', next_tick and float_text(next_tick - NOW) or '-',
+  lost, ended, removed, budget == 0 and 1 or 0, next_expiry and float_text(math.max(0, next_expiry - NOW)) or '-', next_tick and float_text(next_tick - NOW) or '-', ended_jobs,
 }
