@@ -1,7 +1,8 @@
-"""Figures of history: `python -m benchmarks.history [size] [overhead --base REVISION] [--redis]`.
+"""Figures of history: `python -m benchmarks.history [size] [overhead --base REVISION [--scraped]] [--redis]`.
 
 size      a million jobs over 72 simulated hours: bytes of history, and milliseconds to read a chart
 overhead  jobs per second of no-op jobs, in pairs: this revision against `--base`, another revision of this repository
+          with `--scraped`, an API process of this revision serves its metrics once a second meanwhile
 """
 
 import argparse
@@ -39,7 +40,7 @@ SEED = 72
 READS = 20
 MAX_BYTES, MAX_READ = 20 * 2**20, 0.020
 
-ROUNDS, DRAINED = 7, 10_000
+ROUNDS, DRAINED = 7, 30_000
 FAILURE = Failure(problem=Problem(title="It failed"), error="ValueError: it failed")
 
 
@@ -176,6 +177,41 @@ asyncio.run(main())
 """One program for both revisions: it uses only what both have."""
 
 
+SCRAPE = """
+import asyncio, sys
+from fastapi import FastAPI
+from httpx2 import ASGITransport, AsyncClient
+from sidelane import Sidelane
+from sidelane.web import Jobs
+
+lane = Sidelane(store=sys.argv[1])
+app = FastAPI()
+app.include_router(Jobs(lane, user=None).metrics)
+
+async def main() -> None:
+    async with lane.open(), AsyncClient(transport=ASGITransport(app), base_url="http://api") as client:
+        while True:
+            (await client.get("/metrics")).raise_for_status()
+            await asyncio.sleep(1)
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def scraped(source: Path, url: str, *, wanted: bool) -> Iterator[None]:
+    """Serve the metrics of a store once a second inside the block, if that is wanted."""
+    if not wanted:
+        yield
+        return
+    with subprocess.Popen([sys.executable, "-c", SCRAPE, url], env=environment_of(source)) as process:
+        yield
+        still_running = process.poll() is None
+        process.kill()
+    if not still_running:
+        raise RuntimeError("the process that serves metrics has ended")
+
+
 @contextmanager
 def checked_out(revision: str) -> Iterator[Path]:
     """Check out a revision in a temporary folder inside the block."""
@@ -188,31 +224,39 @@ def checked_out(revision: str) -> Iterator[Path]:
             subprocess.run(["git", "worktree", "remove", "--force", tree], check=True)  # noqa: S607
 
 
-def drain(source: Path, jobs: int, *, on_redis: bool) -> float:
+def drain(source: Path, jobs: int, *, on_redis: bool, with_scrapes: bool) -> float:
     """Return the jobs per second of one worker with this source code, on a new store."""
     with tempfile.TemporaryDirectory() as folder:
         if not on_redis:
-            return run_program(source, f"sqlite:///{folder}/jobs.db", jobs)
+            return run_program(source, f"sqlite:///{folder}/jobs.db", jobs, with_scrapes=with_scrapes)
         with running_server(Path(folder)) as server:
-            return run_program(source, server.url, jobs)
+            return run_program(source, server.url, jobs, with_scrapes=with_scrapes)
 
 
-def run_program(source: Path, url: str, jobs: int) -> float:
+def run_program(source: Path, url: str, jobs: int, *, with_scrapes: bool) -> float:
     command = [sys.executable, "-c", DRAIN, url, str(jobs)]
-    environment = {"PYTHONPATH": str(source), "PATH": "/usr/bin:/bin", "SIDELANE_LOG_LEVEL": "ERROR"}
-    return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
+    with scraped(source, url, wanted=with_scrapes):
+        found = subprocess.run(command, env=environment_of(source), check=True, capture_output=True, text=True)
+    return float(found.stdout)
 
 
-def overhead(base: str, *, on_redis: bool, rounds: int) -> None:
+def environment_of(source: Path) -> dict[str, str]:
+    return {"PYTHONPATH": str(source), "PATH": "/usr/bin:/bin", "SIDELANE_LOG_LEVEL": "ERROR"}
+
+
+def overhead(base: str, *, on_redis: bool, with_scrapes: bool, rounds: int) -> None:
     here = Path(__file__).parents[1] / "src"
     ratios = []
     with checked_out(base) as before:
         for number in range(rounds):
             order = (before, here) if number % 2 else (here, before)
-            rates = {source: drain(source, DRAINED, on_redis=on_redis) for source in order}
+            rates = {
+                source: drain(source, DRAINED, on_redis=on_redis, with_scrapes=with_scrapes and source is here)
+                for source in order
+            }
             ratios.append(rates[here] / rates[before])
             print(f"  {rates[here]:,.0f} jobs/s against {rates[before]:,.0f}: {ratios[-1]:.3f}", flush=True)
-    print(f"median ratio {statistics.median(ratios):.3f} (bar: 0.95)")
+    print(f"median ratio {statistics.median(ratios):.3f} (bar: {0.90 if with_scrapes else 0.95})")
 
 
 def main() -> None:
@@ -220,13 +264,14 @@ def main() -> None:
     parser.add_argument("what", nargs="+", choices=["size", "overhead"])
     parser.add_argument("--redis", action="store_true")
     parser.add_argument("--base", default="HEAD")
+    parser.add_argument("--scraped", action="store_true")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--jobs", type=int, default=JOBS)
     arguments = parser.parse_args()
     if "size" in arguments.what:
         asyncio.run(size(on_redis=arguments.redis, jobs=arguments.jobs))
     if "overhead" in arguments.what:
-        overhead(arguments.base, on_redis=arguments.redis, rounds=arguments.rounds)
+        overhead(arguments.base, on_redis=arguments.redis, with_scrapes=arguments.scraped, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":
