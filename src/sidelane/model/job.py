@@ -188,6 +188,8 @@ class JobRecord:
     cancel_requested: bool = False
     waiting_for_limit: str | None = None  # the id of the limit it waits for
     worker: str | None = None
+    last_worker: str | None = None  # of the newest attempt, while it runs and if it ended the job
+    release: str = ""  # of that worker
     external_lease: Lease | None = None  # while an external worker has it: the bearer of this lease may end it
     last: int = 0  # number of the newest event in its log
     ordinal: int = 0  # of the newest event of its running attempt that is in the log

@@ -22,7 +22,7 @@ class Change(StrEnum):
     SUBMITTED = "submitted"  # not stored
     BLOCKED = "blocked"  # it waits for a limit; `detail` is the limit's id
     UNBLOCKED = "unblocked"  # the limit has a slot for it
-    STARTED = "started"  # `detail` is the id of the worker, with its `release`
+    STARTED = "started"  # `detail` is the id of the worker, with its `release`; stored when the attempt ends and the job does not
     FIRST_EVENT = "first event"  # of the attempt; stored when the attempt ends and the job does not
     RETRIED = "retried"  # the attempt failed, and another follows
     RELEASED = "released"  # the attempt was handed back
@@ -67,6 +67,8 @@ def _load(text: str) -> Iterator[Transition]:
 def timeline(record: JobRecord) -> list[Transition]:
     """Return everything that happened to a job, oldest first."""
     found = [Transition(Change.SUBMITTED, record.submitted), *_load(record.transitions)]
+    if record.last_worker is not None:
+        found.append(_newest_start(record, record.last_worker))
     if record.first_event is not None:
         found.append(Transition(Change.FIRST_EVENT, record.first_event))
     if record.ended is not None and record.state is not State.QUEUED:
@@ -76,5 +78,11 @@ def timeline(record: JobRecord) -> list[Transition]:
 
 def last_start(record: JobRecord) -> Transition | None:
     """Return the start of a job's newest attempt, with its worker and release, or None before the first."""
+    if record.last_worker is not None:
+        return _newest_start(record, record.last_worker)
     starts = [each for each in _load(record.transitions) if each.change is Change.STARTED]
     return starts[-1] if starts else None
+
+
+def _newest_start(record: JobRecord, worker: str) -> Transition:
+    return Transition(Change.STARTED, record.started or record.submitted, worker, record.release)

@@ -17,7 +17,6 @@ from sidelane.model.errors import StoreError
 from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Submission
 from sidelane.model.outcome import AttemptResult, Failed, Succeeded
 from sidelane.model.schedule import ScheduleTick
-from sidelane.model.transition import Change, load_transitions
 from sidelane.model.worker import ClaimRequest, Claims, SweepResult
 from sidelane.stores.contract import Store
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME
@@ -40,9 +39,6 @@ MAX_CHILDREN = 200
 
 MAX_REMEMBERED = 10_000
 """Ends that are remembered, so that each is reported once although several calls show it."""
-
-RETURNED = frozenset({Change.RETRIED, Change.RELEASED, Change.LOST, Change.DISPATCHED})
-"""The last change of a job that did not end with its attempt."""
 
 _VERBS = frozenset(name for name, _ in getmembers(Store, iscoroutinefunction)) - {"close"}
 
@@ -93,7 +89,7 @@ class ReportingStore:
                 if accepted and type(report.outcome) not in (Succeeded, Failed)
             }
             for record in await self._records(list(attempts)):
-                if record.attempt == attempts[record.id] and not _is_returned(record):
+                if record.attempt == attempts[record.id] and record.last_worker is not None:
                     await self._report_end(record, Cause.WORKER)
         return answers
 
@@ -185,12 +181,6 @@ def _refused_by(rejection: Rejection) -> RefusedBy:
         return RefusedBy.LIMIT
     full = rejection.problem.status == HTTPStatus.SERVICE_UNAVAILABLE
     return RefusedBy.QUEUE_FULL if full else RefusedBy.OTHER
-
-
-def _is_returned(record: JobRecord) -> bool:
-    """Return whether the last attempt of a job did not end the job."""
-    changes = load_transitions(record.transitions)
-    return bool(changes) and changes[-1].change in RETURNED
 
 
 def _is_cancelled_at_once(before: JobRecord | None, after: JobRecord) -> bool:

@@ -105,14 +105,14 @@ def wait_of(claimed: Claimed) -> Wait | None:
         return None
     changes = load_transitions(claimed.record.transitions)
     since, limit, blocked = claimed.record.submitted, 0.0, None
-    for each in changes[:-1]:
+    for each in changes:
         if each.change in QUEUED_AGAIN:
             since, limit = each.at, 0.0
         if each.change is Change.BLOCKED:
             blocked = each.at
         elif blocked is not None:
             limit, blocked = limit + each.at - blocked, None
-    started = changes[-1].at if changes else since
+    started = claimed.record.started or since
     if blocked is not None:
         limit += started - blocked
     time = max(0.0, started - since - limit - claimed.waited - claimed.paused)

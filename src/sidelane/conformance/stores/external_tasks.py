@@ -84,7 +84,9 @@ class Dispatching(StoreSuite):
         clock.advance(4)
         await dispatch(store, claimed)
         job = await record(store, "a")
-        assert job == replace(claimed.record, worker=None, external_lease=claimed.lease, transitions=job.transitions)
+        assert job == replace(
+            claimed.record, worker=None, last_worker=None, external_lease=claimed.lease, transitions=job.transitions
+        )
         assert [each.external_lease for each in await store.list_jobs(Query(states=frozenset({State.RUNNING})))] == [
             claimed.lease
         ]

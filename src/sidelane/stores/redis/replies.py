@@ -1,10 +1,9 @@
 """Decodes the replies of scripts into the values of the contract."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from msgpack import unpackb
@@ -115,10 +114,11 @@ def record_of(answer: Sequence[Any]) -> JobRecord:
 def _record(answer: Sequence[Any], row: Row) -> JobRecord:
     job_id, _, *rest = answer
     spec, result, progress, history = rest or ("", None, None, ())
+    state = STATES[row.state]
     return JobRecord(
         spec=_spec(job_id, row, row.spec or spec),
         sequence=row.sequence,
-        state=STATES[row.state],
+        state=state,
         attempt=row.attempt,
         failures=row.failures,
         worker_losses=row.worker_losses,
@@ -130,7 +130,9 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         ended=_time(row.ended),
         cancel_requested=row.cancel_requested,
         waiting_for_limit=row.blocked_by.partition(":")[2] if row.blocked_by else None,
-        worker=row.worker or None,
+        worker=row.worker if state is State.RUNNING and row.worker else None,
+        last_worker=row.worker or None,
+        release=row.release,
         external_lease=Lease(job_id, row.attempt, row.nonce) if row.external is not False else None,
         last=row.last,
         ordinal=row.ordinal,
@@ -255,20 +257,26 @@ def _schedule_record(answer: Sequence[Any]) -> ScheduleRecord:
 
 def claims_of(answers: Sequence[Any], expired: Sequence[str]) -> Claims:
     """Decode the reply to `claim`. `expired` are the ids in this reply, and in those to the calls before it."""
-    _, next_due, now, isolated, _, waits, *jobs = answers
-    claimed = tuple(_claimed(job, float(now), wait) for job, wait in zip_longest(jobs, waits, fillvalue=""))
+    _, next_due, now, isolated, _, pauses, *jobs = answers
+    last_pauses = None if pauses is None else {queue: (float(began), float(ended)) for queue, began, ended in pauses}
+    claimed = tuple(_claimed(job, float(now), last_pauses) for job in jobs)
     return Claims(claimed, time_of(next_due), bool(isolated), tuple(expired))
 
 
-def _claimed(answer: Sequence[Any], now: float, wait: str) -> Claimed:
+def _claimed(answer: Sequence[Any], now: float, pauses: Mapping[str, tuple[float, float]] | None) -> Claimed:
+    """Decode a claimed job. `pauses` has the last pause of queues, unless the claim is repeated."""
     row = load_row(answer[1])
     record = _record(answer, row)
     remaining = row.deadline_at - now if row.deadline_at else None
     lease = Lease(record.id, record.attempt, row.nonce)
-    if not wait:  # of a repeated claim
+    if pauses is None:
         return Claimed(record, lease, remaining)
-    waited, paused = map(float, wait.split())
-    return Claimed(record, lease, remaining, waited=waited, paused=paused)
+    able_since, paused = row.due, 0.0
+    if row.queue in pauses:
+        began, ended = pauses[row.queue]
+        if ended > able_since:
+            paused, able_since = max(0.0, min(ended, now) - max(able_since, began)), ended
+    return Claimed(record, lease, remaining, waited=max(0.0, now - able_since), paused=paused)
 
 
 def event_page_of(job_id: str, answer: Sequence[Any]) -> EventPage:

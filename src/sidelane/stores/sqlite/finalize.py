@@ -11,7 +11,7 @@ from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME, WORKERS_LOST
 from sidelane.stores.serialization import dump_problem
 from sidelane.stores.sqlite import batches, blocked_jobs, enqueue, fair_queue, follow_ups, history, limits
-from sidelane.stores.sqlite.rows import CODES, NULL, READY, RUNNING, Row, row_by_seq
+from sidelane.stores.sqlite.rows import CODES, NULL, READY, RUNNING, Row, attempt_transitions, row_by_seq
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
@@ -79,10 +79,9 @@ def expire(tx: Transaction, seq: int) -> None:
 
 
 def ended_attempt(tx: Transaction, row: Row, change: Change, detail: str = "") -> str:
-    """Count an attempt that ends although its job does not, and return its last transitions."""
+    """Count an attempt that ends although its job does not, and return the transitions to store of it."""
     history.count_attempt(tx, row)
-    first = dump_transition(Change.FIRST_EVENT, row.first_event) if row.first_event is not None else ""
-    return first + dump_transition(change, tx.now, detail)
+    return attempt_transitions(row) + dump_transition(change, tx.now, detail)
 
 
 def lose_lease(tx: Transaction, row: Row, loss: Failure, *, finished_nonce: str | None = None) -> None:

@@ -5,7 +5,7 @@
 -- Parameters: seq, state, now, failures, worker_losses, finished_nonce, epoch, last, progress, log_space, first_event, last_event.
 UPDATE jobs
    SET state = ?2, ended = ?3, remove_at = ?3 + retention, ends = ends + 1, failures = ?4, worker_losses = ?5, finished_nonce = ?6,
-       epoch = ?7, last = ?8, progress = ?9, log_space = ?10, first_event = ?11, last_event = ?12, cancel_requested = 0, worker = NULL, claim_request = NULL, claim_position = NULL,
+       epoch = ?7, last = ?8, progress = ?9, log_space = ?10, first_event = ?11, last_event = ?12, cancel_requested = 0, claim_request = NULL, claim_position = NULL,
        nonce = NULL, lease_expires = NULL, lease_duration = NULL, ordinal = 0, expires_at = NULL, abandon_at = NULL, blocked_by = NULL, blocked_at = NULL
  WHERE seq = ?1
 

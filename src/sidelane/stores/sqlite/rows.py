@@ -3,6 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, State
+from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.serialization import load_follow_ups, load_labels, load_problem
 from sidelane.stores.sqlite.fair_queue import UserQueue
 from sidelane.stores.sqlite.limits import load_applied_limits
@@ -66,6 +67,7 @@ class Row(NamedTuple):
     series: int
     first_event: float | None
     last_event: float | None
+    release: str
 
     @property
     def user_queue(self) -> UserQueue:
@@ -84,6 +86,19 @@ class Row(NamedTuple):
     @property
     def finished(self) -> bool:
         return self.state > RUNNING
+
+
+def start_transition(row: Row) -> str:
+    """Return the start of a job's newest attempt, unless it is stored, as a transition to store."""
+    if row.worker is None:
+        return ""
+    return dump_transition(Change.STARTED, row.started or 0.0, row.worker, row.release)
+
+
+def attempt_transitions(row: Row) -> str:
+    """Return the transitions of a job's newest attempt that are not stored yet."""
+    first = dump_transition(Change.FIRST_EVENT, row.first_event) if row.first_event is not None else ""
+    return start_transition(row) + first
 
 
 def row_by_id(tx: Transaction, job_id: str) -> Row | None:
@@ -143,7 +158,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         *spec_columns,
         sequence, state, attempt, failures, worker_losses, isolated, ends, submitted, due, started, ended,
         cancel_requested, blocked_by, worker, nonce, last, progress, result, problem, ordinal,
-        first_event, last_event, transitions,
+        first_event, last_event, transitions, release,
     ) = found[:-3]  # fmt: skip
     spec = _spec(spec_columns)
     external = state == RUNNING and worker is None
@@ -162,7 +177,9 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         ended=ended,
         cancel_requested=bool(cancel_requested),
         waiting_for_limit=blocked_by if state == BLOCKED else None,
-        worker=worker,
+        worker=worker if state == RUNNING else None,
+        last_worker=worker,
+        release=release,
         external_lease=Lease(spec.id, attempt, nonce) if external else None,
         last=last,
         ordinal=ordinal,

@@ -36,7 +36,7 @@ CREATE TABLE jobs (
     blocked_by       TEXT,                    -- state -1: the limit it waits for; state 0: the limit it was unblocked from
     cascade          INTEGER NOT NULL DEFAULT 0,   -- 1: cancelled with its parent
     cancel_requested INTEGER NOT NULL DEFAULT 0,
-    worker           TEXT,                    -- state 2: null for an external job
+    worker           TEXT,                    -- state 2: null for an external job; states 3 to 5: that of the attempt that ended it
     claim_request    TEXT,                    -- the request that claimed it
     claim_position   INTEGER,                 -- its position in the answer to that request
     nonce            TEXT,                    -- of its lease
@@ -52,7 +52,8 @@ CREATE TABLE jobs (
     first_event      REAL,                    -- times of the first and last events of its newest attempt
     last_event       REAL,
     blocked_at       REAL,                    -- state -1: since when it waits for the limit
-    transitions      TEXT NOT NULL DEFAULT '' -- as `model.transition` reads them
+    release          TEXT NOT NULL DEFAULT '', -- of the worker of its newest attempt
+    transitions      TEXT NOT NULL DEFAULT ''  -- as `model.transition` reads them; the newest attempt's start is not among them
 ) STRICT;
 
 -- A claim filters by columns of the index, so that it does not look up the jobs it skips.
@@ -155,7 +156,8 @@ CREATE TABLE virtual_clocks (
 CREATE TABLE queues (
     name       TEXT PRIMARY KEY,
     paused     INTEGER NOT NULL DEFAULT 0,
-    resumed    REAL NOT NULL DEFAULT 0,       -- when it was resumed last
+    paused_at  REAL NOT NULL DEFAULT 0,       -- when its last pause began
+    resumed    REAL NOT NULL DEFAULT 0,       -- and ended
     starts     REAL NOT NULL DEFAULT 0,       -- recent starts of its jobs, an exponentially decaying count
     counted_at REAL NOT NULL DEFAULT 0        -- when `starts` was updated
 ) STRICT, WITHOUT ROWID;

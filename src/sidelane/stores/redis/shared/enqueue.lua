@@ -1,6 +1,6 @@
 -- Enqueues jobs: new ones, and those that return to their queue after an attempt. Needs: rows, history,
 -- transitions, limits, fair_queue, wake_workers, batches.
--- Exports: unique_field, unique_holder, register_unfinished, set_deadlines, indexes_of, enqueue, allocate_sequences, new_row, insert_job, submit_follow_ups, return_to_queue, promote_delayed
+-- Exports: find_childless, has_children, unique_field, unique_holder, register_unfinished, set_deadlines, indexes_of, enqueue, allocate_sequences, new_row, insert_job, submit_follow_ups, return_to_queue, promote_delayed
 --
 -- Keys: meta                     hash: sequence, the highest used
 --       delayed:<queue>          zset: delayed jobs by due time
@@ -22,6 +22,25 @@ local function unique_holder(user, unique)
   return unique and call('HGET', PREFIX .. 'unique', unique_field(user, unique))
 end
 
+local childless = {} -- jobs without unfinished children, by id
+
+-- Look up whether any of many jobs has unfinished children, in one call.
+local function find_childless(ids)
+  local keys = {}
+  for index, id in ipairs(ids) do
+    keys[index] = PREFIX .. 'children:' .. id
+  end
+  if #keys > 0 and call('EXISTS', unpack(keys)) == 0 then
+    for _, id in ipairs(ids) do
+      childless[id] = true
+    end
+  end
+end
+
+local function has_children(id)
+  return not childless[id] and call('EXISTS', PREFIX .. 'children:' .. id) == 1
+end
+
 -- Register an unfinished job with its parent, its unique key and its limits.
 local function register_unfinished(id, row)
   if row[UNIQUE] then
@@ -29,6 +48,7 @@ local function register_unfinished(id, row)
   end
   if row[PARENT] then
     call('SADD', PREFIX .. 'children:' .. row[PARENT], id)
+    childless[row[PARENT]] = nil
     if row[CASCADE] then
       call('SADD', PREFIX .. 'cascade_children:' .. row[PARENT], id)
     end
@@ -174,7 +194,7 @@ local function return_to_queue(id, row, delay, finished_nonce, change, detail)
   if row[STATE] == RUNNING then
     end_attempt(id, row)
   end
-  store_first_event(row)
+  store_attempt(row)
   add_transition(row, change, detail)
   row[STATE], row[DUE], row[DELAY] = READY, NOW, false
   if delay > 0 then

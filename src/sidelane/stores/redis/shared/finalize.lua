@@ -79,7 +79,7 @@ local function unregister_unfinished(id, row)
       call('SREM', PREFIX .. 'cascade_children:' .. row[PARENT], id)
       call('SREM', PREFIX .. 'cascade_remaining:' .. row[PARENT], id)
     end
-    local parent = row[PARENT] ~= id and call('EXISTS', children) == 0 and row_of(row[PARENT])
+    local parent = row[PARENT] ~= id and not has_children(row[PARENT]) and row_of(row[PARENT])
     if parent and parent[STATE] > RUNNING then
       call('ZADD', PREFIX .. 'prune_jobs', parent[ENDED] + parent[RETENTION], row[PARENT])
     end
@@ -118,7 +118,7 @@ local function finish_job(id, row, state, result, problem, finished_nonce)
   row[STATE], row[ENDED], row[ENDS], row[LAST] = state, NOW, row[ENDS] + 1, row[LAST] + 1
   count(row, COUNT_SUCCEEDED + state - SUCCEEDED)
   row[PROBLEM], row[FINISHED_NONCE] = problem, finished_nonce or row[FINISHED_NONCE]
-  row[CANCEL_REQUESTED], row[WORKER], row[NONCE], row[ORDINAL], row[EXTERNAL] = false, false, false, 0, false
+  row[CANCEL_REQUESTED], row[NONCE], row[ORDINAL], row[EXTERNAL] = false, false, 0, false
   row[EXPIRES_AT], row[ABANDON_AT], row[HAS_TIMER], row[DELAY] = false, false, false, false
   if result then
     set_inline_text(row, RESULT, 'result:', id, result)
@@ -137,7 +137,7 @@ local function finish_job(id, row, state, result, problem, finished_nonce)
   if row[HAS_FOLLOW_UPS] then
     submit_follow_ups(text_of('follow_ups:', id), id, row[ENDS], state, id)
   end
-  if call('EXISTS', PREFIX .. 'children:' .. id) == 0 then
+  if not has_children(id) then
     prune_times[id] = NOW + row[RETENTION]
   end
 end

@@ -14,7 +14,8 @@
 --       hint:<topic>      shard channel: any other topic, an empty message
 --
 -- LOG_SPACE is the number of bytes that the log may still grow by; false: the log is truncated.
--- DUE is when a ready job became so, and when a limit blocked a blocked one. RELEASE is that of the worker of the newest attempt; '' before the first.
+-- DUE is when a ready job became so, and when a limit blocked a blocked one. WORKER is that of the newest attempt, while it
+-- runs and if it ended the job. RELEASE is that of the worker of the newest attempt; '' before the first.
 --
 -- `Row` in replies.py has the same order of fields.
 

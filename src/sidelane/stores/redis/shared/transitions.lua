@@ -22,8 +22,16 @@ local function add_transition(row, change, detail)
   add_line(row, transition_line(NOW, change, detail))
 end
 
--- Move the time of an attempt's first event to the transitions, because the attempt is over and its job continues.
-local function store_first_event(row)
+-- Move the start of the newest attempt to the transitions, because its worker has it no more and its job continues.
+local function store_start(row)
+  if row[WORKER] then
+    add_line(row, transition_line(row[STARTED], 'started', row[WORKER], row[RELEASE]))
+  end
+end
+
+-- Move the start and the first event of the newest attempt to the transitions, because it is over and its job continues.
+local function store_attempt(row)
+  store_start(row)
   if row[FIRST_EVENT] then
     add_line(row, transition_line(row[FIRST_EVENT], 'first event'))
   end

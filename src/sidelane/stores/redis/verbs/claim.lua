@@ -8,8 +8,8 @@
 --            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': none), count of
 --            queues without free slots, then each.
 -- Returns: whether to call again (more jobs were expired or blocked than one call handles), seconds until the next delayed job is due
---          ('-': none), the time, whether an isolated job waits that was not asked for, the ids of jobs that expired instead, the waits
---          of each job unless the claim is repeated, and the reply of each job.
+--          ('-': none), the time, whether an isolated job waits that was not asked for, the ids of jobs that expired instead, the last
+--          pauses that jobs waited for (queue, begin and end of each; false: the claim is repeated), and the reply of each job.
 
 local MAX_BLOCKED = 200 -- due, expired or blocked jobs that one call handles
 local MIN_RATE_UNBLOCKS = 20 -- minimum of rates that a claim unblocks
@@ -23,8 +23,8 @@ for _ = 1, task_count do
   tasks[name] = next_number()
 end
 
-local waits = {} -- of each claimed job: seconds since it was able to start, and seconds of a pause before
-local reply = { 0, '-', float_text(NOW), 0, ended_jobs, waits }
+local pauses = {} -- by queue, of jobs that waited in a paused queue
+local reply = { 0, '-', float_text(NOW), 0, ended_jobs, false }
 local claimed = {}
 local claimed_in = {}
 local block_budget = MAX_BLOCKED
@@ -61,23 +61,22 @@ local function has_isolated(queue)
   return false
 end
 
--- Count a start, and what the job has waited for since it is ready. Returns both waits as a text.
+-- Count a start, and what the job has waited for since it is ready.
 local function count_start(row)
   local counts, queue = counts_of(row), queue_state(row[QUEUE])
-  local due, resumed, paused = row[DUE], queue.resumed_at, 0
-  count(row, COUNT_STARTED)
+  local due, resumed = row[DUE], queue.resumed_at
+  counts[COUNT_STARTED] = (counts[COUNT_STARTED] or 0) + 1
   if resumed > due then
-    paused = math.min(resumed, NOW) - math.max(due, queue.paused_at)
-    add_count(counts, COUNT_PAUSE_WAIT_MS, milliseconds(paused))
+    add_count(counts, COUNT_PAUSE_WAIT_MS, milliseconds(math.min(resumed, NOW) - math.max(due, queue.paused_at)))
+    pauses[row[QUEUE]] = queue
     due = resumed
   end
   add_duration(counts, COUNT_WAIT, COUNT_WAIT_MS, NOW - due)
-  return string.format('%.3f %.3f', math.max(0, NOW - due), math.max(0, paused))
 end
 
 -- Start new attempts, each with a new lease. The jobs are in no queue any more.
 local function start_attempts(ids)
-  local leases, expires_at, line = {}, float_text(NOW + lease), transition_line(NOW, 'started', worker, release)
+  local leases, expires_at = {}, float_text(NOW + lease)
   for _, id in ipairs(ids) do
     local row = row_of(id)
     if row[EXPIRES_AT] then
@@ -86,8 +85,7 @@ local function start_attempts(ids)
     row[STATE], row[ATTEMPT], row[STARTED], row[WORKER] = RUNNING, row[ATTEMPT] + 1, NOW, worker
     row[NONCE], row[EPOCH], row[ORDINAL], row[EXPIRES_AT], row[DELAY] = new_nonce(), new_epoch(), 0, row[DEADLINE_AT], false
     row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT] = release, false, false
-    add_line(row, line)
-    waits[#waits + 1] = count_start(row)
+    count_start(row)
     save_row(id, row)
     notify_job(id)
     count_running(row[QUEUE], 1)
@@ -244,4 +242,8 @@ if block_budget <= 0 and #claimed < limit then
   next_due = NOW -- the next claim finds the rest
 end
 reply[2] = next_due and float_text(math.max(0, next_due - NOW)) or '-'
+reply[6] = {}
+for queue, state in pairs(pauses) do
+  table.insert(reply[6], { queue, float_text(state.paused_at), float_text(state.resumed_at) })
+end
 return reply

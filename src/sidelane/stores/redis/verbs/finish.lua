@@ -23,6 +23,7 @@ end
 -- Keep the lease of a job without its worker, and submit the job that sends it to the external worker.
 local function dispatch(id, row, timeout, dispatch_job)
   remove_lease(id, row)
+  store_start(row)
   row[WORKER], row[EXTERNAL] = false, timeout
   call('ZADD', PREFIX .. 'external', float_text(NOW + timeout), id)
   count(row, COUNT_DISPATCHED)
@@ -78,6 +79,7 @@ for index = 1, next_number() do
   }
 end
 read_rows(ids)
+find_childless(ids)
 for index, id in ipairs(ids) do
   local attempt, nonce, ordinal, outcome, delay, text, failure, dispatch_job, usage, throttled, entries = unpack(reports[index], 1, 11)
   local row = row_of(id)

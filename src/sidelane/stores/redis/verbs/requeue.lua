@@ -26,7 +26,8 @@ local function requeue_job(id, row)
   end
   reopen_batch(row)
   count(row, COUNT_REQUEUED)
-  store_first_event(row)
+  store_attempt(row)
+  row[WORKER] = false
   add_line(row, transition_line(row[ENDED], 'ended', STATE_NAMES[row[STATE]]))
   row[FAILURES], row[WORKER_LOSSES], row[FINISHED_NONCE], row[PROBLEM], row[STARTED], row[ENDED] = 0, 0, false, false, false, false
   row[RESULT], row[ISOLATED] = false, false

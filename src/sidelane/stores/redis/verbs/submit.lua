@@ -85,9 +85,14 @@ end
 
 local replies, ids, holders, count = { float_text(NOW) }, {}, {}, next_number()
 allocate_sequences(count)
+local submissions = {}
 for index = 1, count do
-  local id, spec, fields, max_queued = next_arg(), next_arg(), next_arg(), next_number()
-  ids[index] = id
+  ids[index] = next_arg()
+  submissions[index] = { next_arg(), next_arg(), next_number() }
+end
+read_rows(ids)
+for index, id in ipairs(ids) do
+  local spec, fields, max_queued = unpack(submissions[index], 1, 3)
   if is_removed(id, fields[21]) then
     replies[index + 1] = { { 'removed' } }
     count_rejection(fields, 'removed')

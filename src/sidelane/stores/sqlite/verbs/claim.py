@@ -52,11 +52,8 @@ class _Claim:
         self._expired: list[int] = []
         self._exceeding: list[tuple[int, LimitHit]] = []
         self._skipped = 0
-        self._resumed: dict[str, float] = {}  # by queue
-        self._lines = (
-            dump_transition(Change.UNBLOCKED, tx.now),
-            dump_transition(Change.STARTED, tx.now, request.worker, request.release),
-        )
+        self._pauses: dict[str, tuple[float, float]] = {}  # begin and end of the last pause by queue
+        self._unblocked = dump_transition(Change.UNBLOCKED, tx.now)
 
     def accepts(self, candidate: Candidate) -> bool:
         """Return whether the worker may run this job now."""
@@ -80,7 +77,8 @@ class _Claim:
 
     def may_take_from(self, queue: str) -> bool:
         """Return whether a queue is not paused."""
-        paused, self._resumed[queue] = self._tx.first(SQL.queue, queue) or (0, 0.0)
+        paused, *pause = self._tx.first(SQL.queue, queue) or (0, 0.0, 0.0)
+        self._pauses[queue] = (pause[0], pause[1])
         return not paused
 
     def take_from(self, queue: str, maximum: int) -> None:
@@ -146,8 +144,9 @@ class _Claim:
         if job.blocked_at is not None:
             add(counts, Count.LIMIT_WAIT_MS, milliseconds(now - job.blocked_at))
             able = now
-        elif (resumed := self._resumed.get(job.record.spec.queue, 0.0)) > able:
-            paused = resumed - able
+        elif (pause := self._pauses[job.record.spec.queue])[1] > able:
+            began, resumed = pause
+            paused = max(0.0, min(resumed, now) - max(able, began))
             add(counts, Count.PAUSE_WAIT_MS, milliseconds(paused))
             able = resumed
         add_duration(counts, Count.WAIT, now - able)
@@ -167,7 +166,7 @@ class _Claim:
             [
                 (
                     seq, self._tx.now, expires, request.lease, request.worker, request.request, position, nonce, epoch,
-                    series[self._tasks[seq]], *self._lines,
+                    series[self._tasks[seq]], request.release, self._unblocked,
                 )
                 for position, (seq, nonce, epoch) in enumerate(leases, len(self._seqs))
             ],

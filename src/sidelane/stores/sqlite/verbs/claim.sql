@@ -6,8 +6,8 @@
 SELECT seq FROM jobs WHERE state = 2 AND worker = ? AND claim_request = ? ORDER BY claim_position
 
 -- :queue
--- Parameters: name. Row: whether it is paused, when it was resumed last.
-SELECT paused, resumed FROM queues WHERE name = ?
+-- Parameters: name. Row: whether it is paused, when its last pause began and ended.
+SELECT paused, paused_at, resumed FROM queues WHERE name = ?
 
 -- :next_due
 -- Parameters: queue. One row: when its next delayed job is due.
@@ -23,12 +23,13 @@ SELECT queue, isolated, priority, user, seq, task, version, expires_at, limit_fl
  WHERE id = ?1 AND (state < 1 OR state = 1 AND due <= ?2)
 
 -- :start
--- Parameters: seq, now, lease_expires, lease_duration, worker, request, position, nonce, epoch, series, transitions to add to those of a job
--- that was blocked, and of every job.
+-- Parameters: seq, now, lease_expires, lease_duration, worker, request, position, nonce, epoch, series, release, transitions to add to
+-- those of a blocked job.
 UPDATE jobs
    SET state = 2, attempt = attempt + 1, started = ?2, lease_expires = ?3, lease_duration = ?4, worker = ?5, claim_request = ?6,
        claim_position = ?7, nonce = ?8, epoch = ?9, ordinal = 0, expires_at = deadline_at, delay = NULL, blocked_by = NULL,
-       series = ?10, first_event = NULL, last_event = NULL, transitions = substr(transitions || CASE WHEN blocked_at IS NULL THEN ?12 ELSE ?11 || ?12 END, -8192)
+       series = ?10, first_event = NULL, last_event = NULL, release = ?11,
+       transitions = CASE WHEN blocked_at IS NULL THEN transitions ELSE substr(transitions || ?12, -8192) END
  WHERE seq = ?1
 
 -- :renew_worker

@@ -20,7 +20,7 @@ from sidelane.stores.sqlite import history
 from sidelane.stores.sqlite.enqueue import insert_if_absent, return_to_queue
 from sidelane.stores.sqlite.event_log import append_events
 from sidelane.stores.sqlite.finalize import CANCELLED, Finish, ended_attempt, finish_job, lose_lease, record_failure
-from sidelane.stores.sqlite.rows import Row, row_by_id
+from sidelane.stores.sqlite.rows import Row, row_by_id, start_transition
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.validation import valid_outcome
 
@@ -72,7 +72,7 @@ def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
     tx.execute(
         SQL.dispatch,
         row.seq, tx.now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress, row.log_space,
-        row.first_event, row.last_event, dump_transition(Change.DISPATCHED, tx.now),
+        row.first_event, row.last_event, start_transition(row) + dump_transition(Change.DISPATCHED, tx.now),
     )  # fmt: skip
     history.count(tx, row.series, Count.DISPATCHED)
     tx.changes.jobs.add(row.id)

@@ -13,7 +13,7 @@ from sidelane.stores.sqlite.event_log import persist_end_event
 from sidelane.stores.sqlite.finalize import cancel_job
 from sidelane.stores.sqlite.limits import LimitCapacity, acquire_unfinished, load_applied_limits
 from sidelane.stores.sqlite.retention import Removable, delete_outcome, remove_jobs
-from sidelane.stores.sqlite.rows import STATES, Row, record_by_id, row_by_id
+from sidelane.stores.sqlite.rows import STATES, Row, attempt_transitions, record_by_id, row_by_id
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
@@ -66,8 +66,7 @@ def _reset(tx: Transaction, row: Row) -> None:
 
 def _end(row: Row) -> str:
     """Return the transitions of a finished job that are not stored yet."""
-    first = dump_transition(Change.FIRST_EVENT, row.first_event) if row.first_event is not None else ""
-    return first + dump_transition(Change.ENDED, row.ended or 0.0, STATES[row.state])
+    return attempt_transitions(row) + dump_transition(Change.ENDED, row.ended or 0.0, STATES[row.state])
 
 
 def remove(tx: Transaction, ids: Sequence[str]) -> list[bool]:

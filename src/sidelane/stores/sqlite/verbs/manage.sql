@@ -29,8 +29,10 @@ SELECT j.seq, j.id, j.last, j.follow_up_flags FROM jobs j
 
 -- :pause
 -- Parameters: name, paused, now.
-INSERT INTO queues (name, paused) VALUES (?1, ?2)
-    ON CONFLICT DO UPDATE SET resumed = CASE WHEN paused AND NOT ?2 THEN ?3 ELSE resumed END, paused = ?2
+INSERT INTO queues (name, paused, paused_at) VALUES (?1, ?2, CASE WHEN ?2 THEN ?3 ELSE 0 END)
+    ON CONFLICT DO UPDATE
+   SET paused_at = CASE WHEN ?2 AND NOT paused THEN ?3 ELSE paused_at END,
+       resumed = CASE WHEN paused AND NOT ?2 THEN ?3 ELSE resumed END, paused = ?2
 
 -- :insert_value
 -- Parameters: name, value.
