@@ -154,8 +154,10 @@ def report_end(
     expired, lease swept).
     """
     job, task, attempt = record.id, record.spec.task, record.attempt
+    if isinstance(outcome, Succeeded) and not logger.isEnabledFor(level):
+        return  # most ends are such, and formatting takes time
     ran = "" if seconds is None else f" (ran {seconds:.1f} s)"
-    if not isinstance(outcome, Succeeded) and isinstance(outcome, Failed | Retried):
+    if isinstance(outcome, Failed | Retried):
         again = f"again in {outcome.delay:.1f} s" if isinstance(outcome, Retried) else "for good"
         if dispatched and isinstance(outcome, Retried):
             again = "here: the process that dispatched it decides on another attempt"

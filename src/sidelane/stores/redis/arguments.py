@@ -46,8 +46,8 @@ def new_job(spec: JobSpec) -> list[Any]:
 
 
 def submission_fields(spec: JobSpec) -> list[Any]:
-    """Return the arguments of one submitted job, which limits or a full queue may reject."""
-    return [*new_job(spec), spec.max_queued]
+    """Return the argument for one submitted job, which limits or a full queue may reject."""
+    return [[*new_job(spec), spec.max_queued]]
 
 
 def fields_of(spec: JobSpec) -> list[Any]:
@@ -98,7 +98,7 @@ def append_fields(append: EventAppend) -> list[Argument]:
 
 
 def report_fields(report: AttemptResult) -> list[Any]:
-    """Return the arguments of one attempt result, in the order of `finish.lua`."""
+    """Return the argument for one attempt result, a list in the order of `finish.lua`."""
     name = delay = text = history = ""
     dispatch_job = None
     match valid_outcome(report.outcome):
@@ -117,17 +117,11 @@ def report_fields(report: AttemptResult) -> list[Any]:
         case Dispatched(seconds, spec):
             name, delay, dispatch_job = "dispatched", _seconds(seconds), new_job(spec)
     return [
-        *lease_fields(report.lease),
-        report.ordinal,
-        name,
-        delay,
-        text,
-        history,
-        dispatch_job,
-        _usage(report.usage),
-        report.throttled,
-        *_entry_fields(report.entries),
-    ]
+        [
+            *lease_fields(report.lease), report.ordinal, name, delay, text, history, dispatch_job, _usage(report.usage),
+            report.throttled, _entry_fields(report.entries)[1:],
+        ]
+    ]  # fmt: skip
 
 
 def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) -> list[Argument]:

@@ -42,6 +42,10 @@ _MIN_RATE = 1 / 3600
 """Starts per second below which a queue's waiting time is not estimated."""
 
 
+MAX_CACHED = 256
+"""Maximum characters of a spec without arguments that is kept decoded."""
+
+
 class Row(NamedTuple):
     """A job's row as scripts pack it: the fields in the order of `rows.lua`. A missing value is False."""
 
@@ -149,15 +153,25 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
 def _spec(job_id: str, row: Row, text: str) -> JobSpec:
     """Decode the spec from a row and the stored text."""
     rest, _, arguments = text.partition("\n")
-    document = {"id": job_id, **json.loads(rest)}
+    members = _members(rest) if len(rest) <= MAX_CACHED else json.loads(rest)
+    document = {"id": job_id, **members}
     if arguments:
         document["arguments"] = arguments
+    if "labels" in document:
+        document["labels"] = dict(document["labels"])  # a change must not reach other jobs
     if not row.batch:  # a follow-up whose batch is sealed or unknown has none
         document.pop("batch", None)
     limits = _limits(row.limits, row.limit_keys) if row.limits else ()
     if "follow_ups" in document:
         return replace(load_spec(document), limits=limits)
     return JobSpec(**document, limits=limits)
+
+
+@lru_cache(maxsize=1_000)
+def _members(text: str) -> dict[str, Any]:
+    """Decode a spec without arguments. The result is cached, because most jobs of a task differ only in their arguments."""
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def _limits(text: str, keys: Sequence[str]) -> tuple[Limit, ...]:

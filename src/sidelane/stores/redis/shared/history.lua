@@ -9,6 +9,8 @@
 
 local DURATION_BOUNDS = HISTORY_BUCKETS
 
+local floor = math.floor
+
 local counted = {} -- counts by queue, task and release
 local user_amounts = {} -- by amount and user
 local present = {} -- queue, task, release and counts of the series that was last counted, often that of the next job too
@@ -34,18 +36,20 @@ local function add_count(counts, field, amount)
 end
 
 local function milliseconds(seconds)
-  return seconds > 0 and math.floor(seconds * 1000 + 0.5) or 0
+  return seconds > 0 and floor(seconds * 1000 + 0.5) or 0
 end
 
 -- Count a duration in a histogram, which begins at the field `first`, and in the field of its sum.
 local function add_duration(counts, first, sum, seconds)
-  local bucket = 1
+  local bucket = seconds > DURATION_BOUNDS[9] and 10 or 1
   while DURATION_BOUNDS[bucket] and seconds > DURATION_BOUNDS[bucket] do
     bucket = bucket + 1
   end
-  local field = first + bucket - 1
+  local field, total = first + bucket - 1, milliseconds(seconds)
   counts[field] = (counts[field] or 0) + 1
-  add_count(counts, sum, milliseconds(seconds))
+  if total > 0 then
+    counts[sum] = (counts[sum] or 0) + total
+  end
 end
 
 local function count(row, field)
@@ -63,8 +67,12 @@ end
 local function count_attempt(row)
   local counts, run = counts_of(row), NOW - row[STARTED]
   add_duration(counts, COUNT_RUN, COUNT_RUN_MS, run)
-  add_user_amount('run_time', row[USER], milliseconds(run))
-  add_count(counts, COUNT_EVENTS, row[ORDINAL])
+  if row[USER] ~= '' then
+    add_user_amount('run_time', row[USER], milliseconds(run))
+  end
+  if row[ORDINAL] > 0 then
+    add_count(counts, COUNT_EVENTS, row[ORDINAL])
+  end
   if row[FIRST_EVENT] then
     add_duration(counts, COUNT_FIRST_EVENT, COUNT_FIRST_EVENT_MS, row[FIRST_EVENT] - row[STARTED])
     add_count(counts, COUNT_STREAM_MS, milliseconds(NOW - row[FIRST_EVENT]))

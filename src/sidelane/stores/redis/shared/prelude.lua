@@ -40,7 +40,7 @@ end
 
 local function new_nonce()
   generated = generated + 1
-  return ARGV[2] .. string.format('%x', generated)
+  return ARGV[2] .. generated
 end
 
 -- Return free text for use inside a key; its length separates it from what follows.

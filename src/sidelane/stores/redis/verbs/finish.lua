@@ -3,8 +3,8 @@
 -- Flags: allow-oom
 --
 -- Keys: those of finalize.
--- Arguments: count, then for each: id, attempt, nonce, ordinal, outcome, delay, text, failure, dispatch job, usage, throttled, count of entries, then name
---            and data of each. Usage (nil: none) is a list of input tokens, output tokens and millionths of a currency's unit; throttled says
+-- Arguments: count, then for each a list: id, attempt, nonce, ordinal, outcome, delay, text, failure, dispatch job, usage, throttled, and a list
+--            of the name and data of each entry. Usage (nil: none) is a list of input tokens, output tokens and millionths of a currency's unit; throttled says
 --            whether a provider asked to try later. Text is the result of `succeeded` or the problem of `failed` and `lost`; failure is for the history; delay
 --            is the timeout of `dispatched`; dispatch job is what sends the job to the external worker (nil: none): id, spec, list of
 --            23 fields.
@@ -72,16 +72,13 @@ end
 
 local reports, ids, replies = {}, {}, {}
 for index = 1, next_number() do
-  ids[index] = next_arg()
-  reports[index] = {
-    next_number(), next_arg(), next_number(), next_arg(), next_number(), next_arg(), next_arg(), next_arg(), next_arg(), next_arg(),
-    next_entries(),
-  }
+  reports[index] = next_arg()
+  ids[index] = reports[index][1]
 end
 read_rows(ids)
 find_childless(ids)
 for index, id in ipairs(ids) do
-  local attempt, nonce, ordinal, outcome, delay, text, failure, dispatch_job, usage, throttled, entries = unpack(reports[index], 1, 11)
+  local _, attempt, nonce, ordinal, outcome, delay, text, failure, dispatch_job, usage, throttled, entries = unpack(reports[index], 1, 12)
   local row = row_of(id)
   if is_lease_valid(row, attempt, nonce) then
     if outcome ~= 'dispatched' or not row[EXTERNAL] then -- otherwise it is a repeated call
@@ -89,7 +86,7 @@ for index, id in ipairs(ids) do
       if usage or throttled then
         count_usage(row, outcome, usage, throttled)
       end
-      finish(id, row, nonce, outcome, delay, text, failure, dispatch_job)
+      finish(id, row, nonce, outcome, tonumber(delay), text, failure, dispatch_job)
     end
     replies[index] = 1
   else

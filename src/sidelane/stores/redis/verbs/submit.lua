@@ -3,7 +3,7 @@
 --
 -- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in,
 --       tombstone_users.
--- Arguments: count, then for each: id, spec, list of 23 fields, maximum of queued jobs in its queue (nil: none).
+-- Arguments: count, then for each a list: id, spec, list of 23 fields, maximum of queued jobs in its queue (nil: none).
 -- Returns: the time, and for each: the sequence of a new job that is ready; sequence and due time of a delayed one; sequence and job
 --          reply of one that a later one has replaced; the job reply of the existing job; or the rejection in a separate list:
 --          'removed' (its id has a tombstone), 'unknown' or 'sealed' (its batch), 'full' with the queue's starts per second, or 'limits'
@@ -87,12 +87,12 @@ local replies, ids, holders, count = { float_text(NOW) }, {}, {}, next_number()
 allocate_sequences(count)
 local submissions = {}
 for index = 1, count do
-  ids[index] = next_arg()
-  submissions[index] = { next_arg(), next_arg(), next_number() }
+  submissions[index] = next_arg()
+  ids[index] = submissions[index][1]
 end
 read_rows(ids)
 for index, id in ipairs(ids) do
-  local spec, fields, max_queued = unpack(submissions[index], 1, 3)
+  local _, spec, fields, max_queued = unpack(submissions[index], 1, 4)
   if is_removed(id, fields[21]) then
     replies[index + 1] = { { 'removed' } }
     count_rejection(fields, 'removed')
