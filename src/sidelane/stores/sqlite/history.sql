@@ -2,8 +2,8 @@
 -- Tables: history_series, history_open, history_cells, history_users, meta.
 
 -- :series
--- Parameters: queue, task, release. Row: id.
-SELECT id FROM history_series WHERE queue = ? AND task = ? AND release = ?
+-- Parameters: queue, task, release. Row: id, and when it was counted last.
+SELECT id, seen FROM history_series WHERE queue = ? AND task = ? AND release = ?
 
 -- :count_series
 -- How many series were counted since a time. Parameters: time.
