@@ -95,7 +95,7 @@ QUEUE_SLOTS: Final = _gauge(
     "queue_slots", "Slots of live workers for the queue, which other queues may share.", "queue"
 )
 
-WORKERS: Final = _gauge("workers", "Live worker processes by health: ok, draining or unhealthy.", "health", "release")
+WORKERS: Final = _gauge("workers", "Live worker processes by health: ok, opening, draining or unhealthy.", "health", "release")
 SLOTS: Final = _gauge("worker_slots", "Slots of all live workers.")
 SLOTS_USED: Final = _gauge("worker_slots_used", "Slots in which a job runs.")
 API_PROCESSES: Final = _gauge("api_processes", "Live API processes.", "release")
@@ -241,7 +241,7 @@ def _health(health: str) -> str:
     """Return a health as a label with few values."""
     if health == OK:
         return "ok"
-    return "draining" if health.startswith("draining") else "unhealthy"
+    return next((each for each in ("opening", "draining") if health.startswith(each)), "unhealthy")
 
 
 def _add_limits(found: Exposition, limits: Sequence[LimitStats]) -> None:
