@@ -127,6 +127,14 @@ def test_a_provider_that_refuses_is_urgent_since_its_first_refusal_in_a_row() ->
     assert find(recent=[cell({Count.THROTTLED: 9})]) == []
 
 
+def test_a_provider_is_over_when_as_many_jobs_succeed_in_later_minutes_as_it_has_to_refuse() -> None:
+    refused = cell({Count.THROTTLED: 10, Count.SUCCEEDED: 90}, at=MINUTE_START - 120)
+    few, enough = (cell({Count.SUCCEEDED: count}, at=MINUTE_START - 60) for count in (9, 10))
+    assert only(recent=[refused, few]).key == "provider:answer"
+    assert find(recent=[refused, enough]) == []
+    assert only(recent=[refused, enough, cell({Count.THROTTLED: 1}, at=MINUTE_START)]).key == "provider:answer"
+
+
 def test_findings_are_bounded_and_sorted_by_severity() -> None:
     queues = [queue(f"q{number}", ready=1, oldest=9.0) for number in range(200)]
     found = find(queues=queues, workers=[worker(health="cannot open its resource llm")])
