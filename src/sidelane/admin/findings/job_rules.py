@@ -37,7 +37,7 @@ POISON_LOSSES = 2
 MIN_FAILED_TRIES = 3
 """Tries of callbacks in five minutes that at least fail if that is a finding.
 
-As many that are delivered in later minutes without a failure end it.
+About as many that are delivered in later minutes without a failure end it.
 """
 
 MAX_CALLBACK_WAIT = 60.0

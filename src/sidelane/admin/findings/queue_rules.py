@@ -22,7 +22,7 @@ MIN_HELD = 10
 MIN_THROTTLED = 10
 """Attempts of a task in five minutes that a provider at least refuses if that is a finding.
 
-As many jobs that succeed in later minutes without a refusal end it.
+As many jobs that succeed in later minutes without a refusal end it, or more if few of the calls were refused.
 """
 
 UTILISATION = 0.8
