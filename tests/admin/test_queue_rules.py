@@ -2,7 +2,7 @@
 
 from sidelane.admin.findings.finding import Severity
 from sidelane.client.declarations import Declarations
-from sidelane.model.history import Count
+from sidelane.model.history import Count, HistoryCell
 from sidelane.model.worker import LimitStats
 from tests.admin.facts import MINUTE_START, NOW, cell, find, only, queue, runs, targets, worker
 
@@ -125,6 +125,21 @@ def test_a_provider_that_refuses_is_urgent_since_its_first_refusal_in_a_row() ->
     assert found.since == MINUTE_START - 120
     assert "140 attempts of answer started" in found.evidence
     assert find(recent=[cell({Count.THROTTLED: 9})]) == []
+
+
+def test_a_provider_is_over_when_enough_jobs_succeed_in_later_minutes_without_a_refusal() -> None:
+    def recent(refused: int, before: int, after: int) -> list[HistoryCell]:
+        refusals = cell({Count.THROTTLED: refused, Count.SUCCEEDED: before}, at=MINUTE_START - 120)
+        return [refusals, cell({Count.SUCCEEDED: after}, at=MINUTE_START - 60)]
+
+    assert only(recent=recent(refused=10, before=0, after=9)).key == "provider:answer"
+    assert find(recent=recent(refused=10, before=0, after=10)) == []
+    assert (
+        only(recent=recent(refused=10, before=190, after=59)).key == "provider:answer"
+    )  # it refuses one call in twenty
+    assert find(recent=recent(refused=10, before=190, after=60)) == []
+    again = [*recent(refused=10, before=0, after=10), cell({Count.THROTTLED: 1}, at=MINUTE_START)]
+    assert only(recent=again).key == "provider:answer"
 
 
 def test_findings_are_bounded_and_sorted_by_severity() -> None:

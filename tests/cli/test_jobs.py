@@ -133,7 +133,8 @@ def test_a_job_waiting_for_a_limit_is_shown_with_the_limit(driver: StoreDriver, 
     assert "waiting" not in lines["running"]
     result = sidelane("jobs", "show", "waits")
     assert "waiting for limit" in result.stdout
-    (line,) = [line for line in result.stdout.splitlines() if "answer/ann" in line]
+    line, blocked = [line for line in result.stdout.splitlines() if "answer/ann" in line]
+    assert "blocked" in blocked
     assert "1 at once, wait" in line
     assert "waiting for this limit" in line
     document = sidelane("jobs", "show", "waits", "--json").json

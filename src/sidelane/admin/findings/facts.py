@@ -1,6 +1,6 @@
 """Facts: everything that findings are about, as read once from a store, or as a test builds it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sidelane.client.declarations import Declarations
@@ -76,6 +76,17 @@ class Facts:
     def cells_since(self, seconds: float) -> Iterator[HistoryCell]:
         """Yield the cells of the last minutes that begin at most `seconds` ago."""
         return (cell for cell in self.recent if cell.at >= self.now - seconds)
+
+    def has_recovered(self, cells: Collection[HistoryCell], failures: Collection[Count], at_least: int) -> bool:
+        """Return whether jobs succeed again: `at_least` so many, in the minutes after the last one with any of these failures.
+
+        There must be so many that about three failures would be among them if the share of failures were as before.
+        """
+        last = max((cell.at for cell in cells if cell.counts.keys() & set(failures)), default=0.0)
+        before = merged(cell.counts for cell in cells if cell.at <= last)
+        succeeded = sum(cell.counts.get(Count.SUCCEEDED, 0) for cell in cells if cell.at > last)
+        failed = sum(before.get(count, 0) for count in failures)
+        return succeeded >= at_least and succeeded * failed >= 3 * (failed + before.get(Count.SUCCEEDED, 0))
 
     def lately(self, queue: str) -> "Rates":
         """Return what happened to the jobs of a queue in the last five minutes."""

@@ -35,7 +35,10 @@ POISON_LOSSES = 2
 """Worker losses of one job from which on the job is probably their cause."""
 
 MIN_FAILED_TRIES = 3
-"""Tries of callbacks in five minutes that at least fail if that is a finding."""
+"""Tries of callbacks in five minutes that at least fail if that is a finding.
+
+About as many that are delivered in later minutes without a failure end it.
+"""
 
 MAX_CALLBACK_WAIT = 60.0
 """Seconds for which a callback that is due may wait for a slot."""
@@ -104,11 +107,13 @@ def silent_attempts(facts: Facts) -> Iterator[Finding]:
 
 def callbacks(facts: Facts) -> Iterator[Finding]:
     """Yield that callbacks fail, wait for long, or have failed for good, by receiver."""
-    tries = merged(cell.counts for cell in facts.cells_since(LATELY) if cell.series.queue == CALLBACK_QUEUE)
+    cells = [cell for cell in facts.cells_since(LATELY) if cell.series.queue == CALLBACK_QUEUE]
+    tries = merged(cell.counts for cell in cells)
     failed = tries.get(Count.RETRIED, 0) + tries.get(Count.FAILED, 0)
     delivered = tries.get(Count.SUCCEEDED, 0)
+    recovered = facts.has_recovered(cells, {Count.RETRIED, Count.FAILED}, MIN_FAILED_TRIES)
     queue = facts.queue(CALLBACK_QUEUE)
-    if failed >= MIN_FAILED_TRIES and failed > delivered:
+    if failed >= MIN_FAILED_TRIES and failed > delivered and not recovered:
         yield Finding(
             key="callbacks:failing",
             severity=Severity.SOON,

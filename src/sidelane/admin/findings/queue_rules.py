@@ -9,7 +9,7 @@ from sidelane.admin.findings.facts import LATELY, Facts
 from sidelane.admin.findings.finding import Action, Finding, Severity
 from sidelane.admin.queues import job_count
 from sidelane.model.durations import duration_text, rate_text
-from sidelane.model.history import Count, Histogram, histogram
+from sidelane.model.history import Count, Histogram, HistoryCell, histogram, merged
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
@@ -20,7 +20,10 @@ MIN_HELD = 10
 """Jobs that at least wait for a limit that is a finding."""
 
 MIN_THROTTLED = 10
-"""Attempts of a task in five minutes that a provider at least refuses if that is a finding."""
+"""Attempts of a task in five minutes that a provider at least refuses if that is a finding.
+
+As many jobs that succeed in later minutes without a refusal end it, or more if few of the calls were refused.
+"""
 
 UTILISATION = 0.8
 """Share of its slots that a queue should use on average, so that jobs do not wait for long."""
@@ -185,13 +188,17 @@ def _held(facts: Facts) -> list[LimitStats]:
 
 
 def _throttled(facts: Facts) -> Mapping[str, tuple[int, int]]:
-    """Return the refused and the started attempts of the last five minutes, of each task that is refused often."""
-    refused: dict[str, int] = defaultdict(int)
-    started: dict[str, int] = defaultdict(int)
+    """Return the refused and the started attempts of the last five minutes, of each task that is refused often and still is."""
+    by_task: dict[str, list[HistoryCell]] = defaultdict(list)
     for cell in facts.cells_since(LATELY):
-        refused[cell.series.task] += cell.counts.get(Count.THROTTLED, 0)
-        started[cell.series.task] += cell.counts.get(Count.STARTED, 0)
-    return {task: (count, started[task]) for task, count in refused.items() if count >= MIN_THROTTLED}
+        by_task[cell.series.task].append(cell)
+    found = {}
+    for task, cells in by_task.items():
+        counts = merged(cell.counts for cell in cells)
+        refused = counts.get(Count.THROTTLED, 0)
+        if refused >= MIN_THROTTLED and not facts.has_recovered(cells, {Count.THROTTLED}, MIN_THROTTLED):
+            found[task] = refused, counts.get(Count.STARTED, 0)
+    return found
 
 
 def _throttled_since(facts: Facts, task: str) -> float:

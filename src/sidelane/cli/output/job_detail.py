@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sidelane.admin.documents import error_text, problem_text
 from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
+from sidelane.admin.timeline import time_spent
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.cli.output.console import output, warning, write
 from sidelane.cli.output.states import DOTS, STYLES, attempts, one_line, run_time, state_text
@@ -20,6 +21,7 @@ from sidelane.cli.output.tables import Columns, facts_grid, fit_table
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
 from sidelane.model.job import FINISHED, Failure, FollowUp, JobRecord, State
 from sidelane.model.printable import printable_line
+from sidelane.model.transition import timeline
 from sidelane.model.worker import QueuePosition, WorkerInfo
 from sidelane.tasks.placeholders import BATCH, FAILURE_OF_PARENT, RESULT_OF_PARENT
 
@@ -50,6 +52,7 @@ def print_job(detail: JobDetail) -> None:
         write(console, Text(title, "bold"), _indented(body))
     if detail.callbacks:
         write(console, Text("Callbacks", "bold"), _indented(callbacks_table(console, detail.callbacks, now)))
+    write(console, Text("Timeline", "bold"), _indented(_timeline(record)))
     if record.history:
         write(console, Text("History", "bold"))
     for failure in record.history:
@@ -91,6 +94,7 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
         ("started", _when(record.started, now)),
         ("ended", _when(record.ended, now)),
         ("took", run_time(record, now)),
+        ("time spent", _time_spent(record, now)),
         ("error", Text(one_line(error, len(error)), "red") if (error := error_text(record)) else ""),
         ("attempt", attempts(record)),
         ("worker", _worker(record, detail.lookup.worker)),
@@ -99,6 +103,23 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
         ("retention", duration(spec.retention)),
     ]
     return facts_grid(facts)
+
+
+def _time_spent(record: JobRecord, now: float) -> str:
+    return ", ".join(f"{duration(seconds)} {phase}" for phase, seconds in time_spent(record, now).items())
+
+
+def _timeline(record: JobRecord) -> RenderableType:
+    """Return what happened to a job, one change a line, with the seconds since its submit."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for each in timeline(record):
+        release = f"release {each.release}" if each.release else ""
+        detail = ", ".join(filter(None, (each.detail, release)))
+        table.add_row(f"{each.at - record.submitted:,.1f} s", each.change, printable_line(detail))
+    return table
 
 
 def _sections(record: JobRecord, partial: str) -> list[tuple[str, RenderableType]]:
