@@ -111,7 +111,7 @@ class QueueStats:
     """Statistics of one queue. `oldest` is how long its oldest ready job has waited, in seconds.
 
     `rate` is how many of its jobs start per second, averaged over about a minute. Time in which a job waits for a limit, for its
-    due time or for a paused queue is not counted.
+    due time or for a paused queue is not counted. `head_wait` and `waiting_tasks` are about jobs that are not isolated.
     """
 
     name: str
