@@ -233,6 +233,20 @@ class HistorySeries(StoreSuite):
         assert found[Series("default", "t")]["SUCCEEDED"] == 5
         assert (await tally(store))["SUBMITTED"] == 5 + 35
 
+    async def test_the_end_of_a_job_is_counted_although_its_series_was_removed(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, JobSpec(id="late", task="late", delay=365 * DAY))
+        for day in range(0, STEPS[HOUR] // DAY + 10, 2):
+            clock.advance(2 * DAY)
+            await submit(store, JobSpec(id=f"day-{day}", task="t"))
+            await sweep_until_done(store)
+        assert Series("default", "late") not in await by_series(store)
+        await store.cancel(["late"])
+        clock.advance(MINUTE)
+        await sweep_until_done(store)
+        assert await tally(store) == {"SUBMITTED": 1 + 35, "CANCELLED": 1}
+
     async def test_names_of_series_are_compared_exactly(self, store: Store) -> None:
         names = [("a", "bc"), ("ab", "c"), ("1:a", "b"), ("a\n", "b"), ("é", "\x1f"), ("a", "bc\x00")]
         await submit(store, *(JobSpec(id=f"j{n}", queue=q, task=t) for n, (q, t) in enumerate(names)))

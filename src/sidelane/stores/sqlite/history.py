@@ -130,15 +130,15 @@ def roll_up(tx: Transaction) -> bool:
     """Roll up cells of past minutes, and remove what is too old. Return whether there are more."""
     closed = tx.all(SQL.closed_cells, start_of_cell(tx.now, MINUTE), _MAX_ROLLED)
     sums: dict[tuple[int, int, int], dict[int, int]] = {}
-    for at, series, text in closed:
-        counts = load_counts(text)
+    for at, of_cell, text, is_removed in closed:
+        series, counts = _series_id(tx, _OTHER) if is_removed else of_cell, load_counts(text)
         merge(sums.setdefault((TOTALS, 0, series), {}), counts)
         for step in STEPS:
             merge(sums.setdefault((step, start_of_cell(at, step), series), {}), counts)
-        tx.execute(SQL.delete_open_cell, at, series)
+        tx.execute(SQL.delete_open_cell, at, of_cell)
     for key, counts in sums.items():
         tx.execute(SQL.set_cell, *key, _joined(tx.scalar(SQL.cell, *key), counts))
-    tx.execute_many(SQL.set_seen, [(series, at) for at, series, _ in closed])
+    tx.execute_many(SQL.set_seen, [(series, at) for at, series, _, _ in closed])
     if closed:
         _prune(tx)
     return len(closed) == _MAX_ROLLED
