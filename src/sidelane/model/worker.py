@@ -110,8 +110,10 @@ class Claims:
 class QueueStats:
     """Statistics of one queue. `oldest` is how long its oldest ready job has waited, in seconds.
 
-    `rate` is how many of its jobs start per second, averaged over about a minute. Time in which a job waits for a limit, for its
-    due time or for a paused queue is not counted. `head_wait` and `waiting_tasks` are about jobs that are not isolated.
+    `rate` is how many of its jobs start per second, averaged over about a minute. `head_wait` is the longest time for which the
+    first ready job of a user has been the first (without a user: has been ready). It leaves out users who have at least half of the
+    running jobs, because their jobs wait for their own. No time counts in which a job waits for a limit, its due time or a pause.
+    `head_wait` and `waiting_tasks` leave isolated jobs out.
     """
 
     name: str
@@ -122,7 +124,7 @@ class QueueStats:
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
-    head_wait: float | None = None  # the longest time for which a user with ready jobs has waited for the next start
+    head_wait: float | None = None
     isolated: int = 0  # of the ready jobs
     waiting_tasks: Mapping[str, int] = field(default_factory=dict)  # newest version by task, of some first ready jobs
 

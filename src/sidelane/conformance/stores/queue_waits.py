@@ -40,6 +40,12 @@ async def head_wait(store: Store, queue: str = "default") -> float | None:
     return None if wait is None else round(wait, 3)
 
 
+async def run_others(store: Store) -> None:
+    """Run jobs without user, so that no user has half of the running jobs."""
+    await submit(store, *specs(*(f"other{number}" for number in range(20))))
+    assert len(await claim(store, limit=20)) == 20
+
+
 class HeadWaits(StoreSuite):
     """`head_wait`: how long the first ready job of a user has been the first, or a job without a user has been ready."""
 
@@ -80,6 +86,7 @@ class HeadWaits(StoreSuite):
         assert await head_wait(store) == 5
 
     async def test_a_flooding_user_waits_only_since_its_last_start(self, store: Store, clock: ManualClock) -> None:
+        await run_others(store)
         await submit(store, *specs(*(f"j{n}" for n in range(20)), user="flood"))
         for _ in range(5):
             clock.advance(4)
@@ -90,7 +97,34 @@ class HeadWaits(StoreSuite):
         clock.advance(2)
         assert await head_wait(store) == 2
 
+    async def test_a_user_with_half_of_the_running_jobs_waits_for_its_own(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, *specs("a", "b", user="flood"))
+        clock.advance(1)
+        assert await head_wait(store) == 1
+        holder = await claim_job(store, "a")
+        clock.advance(60)
+        assert await head_wait(store) is None
+        await start(store, *specs("c", user="v"))
+        clock.advance(1)
+        assert await head_wait(store) is None
+        await start(store, *specs("d", user="w"))
+        assert await head_wait(store) == 61
+        await finish(store, holder, Succeeded("1"))
+        assert await head_wait(store) == 61
+
+    async def test_a_flooding_user_does_not_hide_the_wait_of_others(self, store: Store, clock: ManualClock) -> None:
+        await submit(store, *specs(*(f"j{n}" for n in range(5)), user="flood"))
+        assert len(await claim(store, limit=3)) == 3
+        await submit(store, *specs("a", user="v"), *specs("b"))
+        clock.advance(7)
+        assert await head_wait(store) == 7
+        await claim(store, ids=("a", "b"))
+        assert await head_wait(store) is None
+
     async def test_the_longest_wait_of_all_users_counts(self, store: Store, clock: ManualClock) -> None:
+        await run_others(store)
         await submit(store, *specs(*(f"j{n}" for n in range(9)), user="flood"))
         assert len(await claim(store, limit=1)) == 1
         await submit(store, *specs("a", user="u", priority=-1), *specs("b", user="v"))
@@ -103,6 +137,7 @@ class HeadWaits(StoreSuite):
         assert await head_wait(store) == 1
 
     async def test_a_user_without_jobs_begins_anew(self, store: Store, clock: ManualClock) -> None:
+        await run_others(store)
         await submit(store, *specs("a", user="u"))
         clock.advance(50)
         await claim(store)
@@ -124,6 +159,7 @@ class HeadWaits(StoreSuite):
         assert await head_wait(store) == 2
 
     async def test_the_first_job_of_a_user_is_the_oldest_of_all_tasks(self, store: Store, clock: ManualClock) -> None:
+        await run_others(store)
         await submit(store, JobSpec(id="new", task="t", user="u", version=2), *specs("b", "c", user="u"))
         clock.advance(4)
         assert ids(await claim(store, tasks={"t": 1}, limit=1)) == ["b"]
@@ -135,6 +171,7 @@ class HeadWaits(StoreSuite):
         assert await head_wait(store) is None
 
     async def test_jobs_behind_the_first_of_another_task_do_not_wait(self, store: Store, clock: ManualClock) -> None:
+        await run_others(store)
         await submit(store, *specs(*(f"j{n}" for n in range(4)), user="u"), JobSpec(id="other", task="o", user="u"))
         for _ in range(4):
             clock.advance(5)
@@ -162,6 +199,7 @@ class HeadWaits(StoreSuite):
     async def test_a_returned_job_that_is_older_than_the_first_becomes_the_first(
         self, store: Store, clock: ManualClock
     ) -> None:
+        await run_others(store)
         claimed = await start(store, *specs("a", user="u"))
         await submit(store, *specs("b", user="u"))
         clock.advance(7)

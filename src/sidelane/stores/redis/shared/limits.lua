@@ -236,7 +236,7 @@ end
 local function end_attempt(id, row)
   count_attempt(row)
   remove_lease(id, row)
-  count_running(row[QUEUE], -1)
+  count_running(row, -1)
   if row[LIMITS] then
     record_slots(row, limits_of(row).running, released, id)
   end

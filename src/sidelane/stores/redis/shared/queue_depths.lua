@@ -2,7 +2,7 @@
 -- Needs: queues, fair_queue.
 -- Exports: queue_depths, isolated_count
 --
--- Keys: running, blocked_in, priorities:<queue>, delayed:<queue>, isolated:<queue>, and those of queues and fair_queue.
+-- Keys: running, running_users:<queue>, blocked_in, priorities:<queue>, delayed:<queue>, isolated:<queue>, and those of queues and fair_queue.
 
 local MAX_FIRST_JOBS = 200 -- users of a queue whose first jobs are read
 
@@ -37,6 +37,14 @@ local function first_since(bucket, job)
   return row_of(call('ZRANGE', user_queue_key(bucket, '', job.kind), 0, 0)[1])[DUE]
 end
 
+-- Return true if at least half of a queue's running jobs are those of one user, so that this user's next job waits for them.
+local function waits_for_own_jobs(queue, user, running)
+  if user == '' or running == 0 then
+    return false
+  end
+  return 2 * (tonumber(call('HGET', PREFIX .. 'running_users:' .. queue, user)) or 0) >= running
+end
+
 local function isolated_count(queue)
   local total = 0
   for _, jobs in ipairs(call('HVALS', PREFIX .. 'isolated:' .. queue)) do
@@ -45,17 +53,20 @@ local function isolated_count(queue)
   return total
 end
 
--- Return the counts of a queue's jobs, the seconds that its first jobs have waited (nil: it has none, or is paused), and the newest version
--- that they need of each task.
+-- Return the counts of a queue's jobs, the seconds that its first jobs have waited for others (nil: none has, or it is paused), and the
+-- newest version that they need of each task.
 local function queue_depths(queue)
   local ready, since, tasks, left = 0, nil, {}, MAX_FIRST_JOBS
+  local running = tonumber(call('HGET', PREFIX .. 'running', queue)) or 0
   for _, priority in ipairs(call('ZREVRANGE', PREFIX .. 'priorities:' .. queue, 0, -1)) do
     local bucket = bucket_of(queue, priority)
     ready = ready + ready_count(bucket)
     local jobs = left > 0 and first_jobs(bucket, left) or {}
     left = left - #jobs
     for _, job in ipairs(jobs) do
-      since = math.min(since or math.huge, first_since(bucket, job))
+      if not waits_for_own_jobs(queue, job.user, running) then
+        since = math.min(since or math.huge, first_since(bucket, job))
+      end
       local _, _, version, task = parse_kind(job.kind)
       if not tasks[task] or tonumber(version) > tonumber(tasks[task]) then
         tasks[task] = version
@@ -67,7 +78,7 @@ local function queue_depths(queue)
     ready = ready,
     delayed = call('ZCARD', PREFIX .. 'delayed:' .. queue),
     blocked = tonumber(call('HGET', PREFIX .. 'blocked_in', queue)) or 0,
-    running = tonumber(call('HGET', PREFIX .. 'running', queue)) or 0,
+    running = running,
     head_wait = since and not state.paused and math.max(0, NOW - math.max(since, state.resumed_at)) or nil,
     tasks = tasks,
   }

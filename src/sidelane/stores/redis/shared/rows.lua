@@ -8,6 +8,7 @@
 --       log:<id>          list of its events, the oldest first; an event's number is its position
 --       failures:<id>     list of its failures and worker losses, the oldest first
 --       running           hash: count of running jobs by queue
+--       running_users:<queue>  hash: count of running jobs by user, without those of no user
 --       leases:<worker>   zset: the worker's running jobs by the time their lease ends
 --       external          zset: jobs at external workers, likewise
 --       hint:jobs         shard channel: ids of changed jobs, one per line
@@ -37,7 +38,7 @@ local rows = {}
 local packed_rows = {} -- the rows as stored; those of changed rows are valid after `commit`
 local changed_rows = {}
 local texts = {}
-local running_changes = {}
+local running_changes, running_user_changes = {}, {}
 local dropped_leases = {}
 local changed_topics = {}
 local changed_jobs = {}
@@ -141,8 +142,14 @@ local function leases_key(row)
   return row[EXTERNAL] and 'external' or 'leases:' .. row[WORKER]
 end
 
-local function count_running(queue, change)
+local function count_running(row, change)
+  local queue, user = row[QUEUE], row[USER]
   running_changes[queue] = (running_changes[queue] or 0) + change
+  if user ~= '' then
+    local users = running_user_changes[queue] or {}
+    running_user_changes[queue] = users
+    users[user] = (users[user] or 0) + change
+  end
 end
 
 -- Remove the lease of a running job.
@@ -188,6 +195,14 @@ local function commit()
   for queue, change in pairs(running_changes) do
     if change ~= 0 then
       call('HINCRBY', PREFIX .. 'running', queue, change)
+    end
+  end
+  for queue, users in pairs(running_user_changes) do
+    local key = PREFIX .. 'running_users:' .. queue
+    for user, change in pairs(users) do
+      if change ~= 0 and call('HINCRBY', key, user, change) <= 0 then
+        call('HDEL', key, user)
+      end
     end
   end
   for topic in pairs(changed_topics) do

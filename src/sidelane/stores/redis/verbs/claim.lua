@@ -88,7 +88,7 @@ local function start_attempts(ids)
     count_start(row)
     save_row(id, row)
     notify_job(id)
-    count_running(row[QUEUE], 1)
+    count_running(row, 1)
     leases[#leases + 1], leases[#leases + 2] = expires_at, id
     claimed[#claimed + 1] = id
   end

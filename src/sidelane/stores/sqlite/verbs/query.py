@@ -81,11 +81,17 @@ def queue_position(tx: Transaction, job_id: str) -> QueuePosition | None:
 def stats(tx: Transaction) -> list[QueueStats]:
     """Count the unfinished jobs of every queue that ever had a job."""
     found = []
+    running_by_user = {(queue, user): count for queue, user, count in tx.all(SQL.running_by_user)}
     for name, paused, ready, delayed, blocked, running, since, starts, counted_at, isolated, resumed in tx.all(
         SQL.stats
     ):
         first_jobs = tx.all(SQL.first_in_line, name, _MAX_HEADS) if ready else []
-        waits = [tx.now - max(resumed, head_since if user else due) for user, head_since, due, _, _ in first_jobs]
+        waits = [
+            tx.now - max(resumed, head_since if user else due)
+            for user, head_since, due, _, _ in first_jobs
+            if not running
+            or 2 * running_by_user.get((name, user), 0) < running  # else it waits for its user's own jobs
+        ]
         found.append(
             QueueStats(
                 name=name,

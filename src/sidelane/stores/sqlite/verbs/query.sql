@@ -48,6 +48,10 @@ SELECT u.user, u.since, j.due, j.task, j.version
  WHERE u.queue = ? AND u.isolated = 0 AND u.head IS NOT NULL
  ORDER BY u.priority DESC, u.start_tag, u.head LIMIT ?
 
+-- :running_by_user
+-- Rows: queue, user, how many of the user's jobs run.
+SELECT queue, user, count(*) FROM jobs INDEXED BY jobs_running WHERE state = 2 AND user <> '' GROUP BY queue, user
+
 -- :used_slots
 -- Rows: limit_id, how many slots are taken.
 SELECT limit_id, count(*) FROM slots GROUP BY limit_id
