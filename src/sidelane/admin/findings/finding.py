@@ -73,3 +73,8 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
 def digest(*texts: str) -> str:
     """Return a few characters that stand for texts in a key."""
     return sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:8]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, e.g. "1 worker", "2 workers" or "3 worker losses"."""
+    return f"1 {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"

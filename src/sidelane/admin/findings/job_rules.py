@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sidelane.admin.documents import error_text
 from sidelane.admin.findings.facts import LATELY, Facts
-from sidelane.admin.findings.finding import Action, Finding, Severity, digest
+from sidelane.admin.findings.finding import Action, Finding, Severity, counted, digest
 from sidelane.admin.queues import job_count
 from sidelane.model.durations import DAY, duration_text
 from sidelane.model.history import BUCKETS, Count, Counts, histogram, merged
@@ -118,7 +118,7 @@ def callbacks(facts: Facts) -> Iterator[Finding]:
             key="callbacks:failing",
             severity=Severity.SOON,
             sentence=f"Callbacks fail: {failed} of {failed + delivered} tries in 5 min",
-            evidence=f"{queue.delayed:,} callbacks wait for their next try.",
+            evidence=f"Callbacks that wait for their next try: {queue.delayed:,}.",
             action=Action(
                 "See the callbacks that try again", "sidelane jobs list --all --task sidelane.callback --state retrying"
             ),
@@ -210,7 +210,7 @@ def _releases(facts: Facts, task: str) -> set[str]:
 def _poison_sentence(queue: str, running: Sequence[JobRecord], ready: int) -> str:
     if len(running) == 1 and not ready:
         (record,) = running
-        return f"Job {record.id} ({record.spec.task}) has cost {_workers(record.worker_losses)}"
+        return f"Job {record.id} ({record.spec.task}) has cost {counted(record.worker_losses, 'worker')}"
     verb = "has" if len(running) + ready == 1 else "have"
     return f"{job_count(len(running) + ready)} of queue {queue} {verb} cost several workers"
 
@@ -232,10 +232,6 @@ def _poison_action(queue: str, running: Sequence[JobRecord]) -> Action:
     return Action(f"Cancel job {worst.id}", f"sidelane jobs cancel {worst.id}")
 
 
-def _workers(count: int) -> str:
-    return "1 worker" if count == 1 else f"{count} workers"
-
-
 def _usual_silence(counts: Counts) -> tuple[str, float | None]:
     """Return what is usual for a task in words, and the seconds of silence that are too many, or None if that is unknown.
 
@@ -255,13 +251,13 @@ def _usual_silence(counts: Counts) -> tuple[str, float | None]:
 
 def _dead_callbacks(receiver: str, records: Sequence[JobRecord]) -> Finding:
     newest = max(records, key=lambda record: record.ended or 0.0)
-    noun = "callback" if len(records) == 1 else "callbacks"
+    count = counted(len(records), "callback")
     selected = f"--task {CALLBACK_TASK} --user {shlex.quote(receiver)}"
     return Finding(
         key=f"callbacks:failed:{receiver}",
         severity=Severity.SOON,
-        sentence=f"{len(records)} {noun} to {receiver} failed for good in the last 24 h",
+        sentence=f"{count} to {receiver} failed for good in the last 24 h",
         evidence=f"The last error: {_first_line(newest)}",
-        action=Action(f"Deliver {len(records)} {noun} again", f"sidelane dead requeue --all {selected}"),
+        action=Action(f"Deliver {count} again", f"sidelane dead requeue --all {selected}"),
         since=min(record.ended or 0.0 for record in records),
     )

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from sidelane.admin.findings.facts import RECENT, Facts, WorkerExit
-from sidelane.admin.findings.finding import Action, Finding, Severity, digest
+from sidelane.admin.findings.finding import Action, Finding, Severity, counted, digest
 from sidelane.admin.findings.job_rules import poison_jobs
 from sidelane.model.durations import duration_text
 from sidelane.model.history import Count
@@ -77,16 +77,15 @@ def lost_workers(facts: Facts) -> Iterator[Finding]:
     leases = sum(cell.counts.get(Count.LOST, 0) for cell in facts.recent)
     if not died and not (leases and not killed):
         return
-    losses = "1 worker loss" if leases == 1 else f"{leases} worker losses"
     last = (
-        f"; {_count(died)} died, the last {duration_text(facts.now - died[-1].at)} ago: {died[-1].reason}"
+        f"; {counted(len(died), 'worker')} died, the last {duration_text(facts.now - died[-1].at)} ago: {died[-1].reason}"
         if died
         else ""
     )
     yield Finding(
         key="lost-workers",
         severity=Severity.SOON,
-        sentence=f"{losses} in the last 15 min{last}",
+        sentence=f"{counted(leases, 'worker loss')} in the last 15 min{last}",
         evidence=_exits_text(died)
         or "Leases ended without a sign of their workers: a machine is gone, or an external worker did not answer.",
         action=Action("See the workers that are left", "sidelane workers"),
@@ -105,7 +104,7 @@ def _out_of_memory(facts: Facts, killed: Sequence[WorkerExit]) -> Finding:
     return Finding(
         key="out-of-memory",
         severity=Severity.URGENT,
-        sentence=f"{_count(killed)} {verb} killed in the last 15 min: out of memory",
+        sentence=f"{counted(len(killed), 'worker')} {verb} killed in the last 15 min: out of memory",
         evidence=f"The last {duration_text(facts.now - killed[-1].at)} ago. {_exits_text(killed)}",
         action=action,
         since=killed[0].at,
@@ -129,10 +128,6 @@ def _no_other_worker(facts: Facts, unhealthy: Sequence[WorkerInfo]) -> bool:
     """Return whether a queue of these workers has no healthy one."""
     queues = {queue for worker in unhealthy for queue in worker.queues}
     return any(not any(map(_is_healthy, facts.workers_of(queue))) for queue in queues)
-
-
-def _count(exits: Sequence[WorkerExit]) -> str:
-    return "1 worker" if len(exits) == 1 else f"{len(exits)} workers"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -61,7 +61,7 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
                 key=_unserved_queue_key(queue),
                 severity=Severity.URGENT,
                 sentence=f"{job_count(queue.ready)} {verb} in queue {queue.name}, which no live worker serves",
-                evidence=f"The oldest has waited {duration_text(queue.oldest or 0.0)}; {len(facts.workers)} processes are alive.",
+                evidence=f"The oldest has waited {duration_text(queue.oldest or 0.0)}. Live processes: {len(facts.workers)}.",
                 action=Action(f"Start a worker of {queue.name}", f"sidelane worker --queues {queue.name}"),
             )
             continue
@@ -71,7 +71,7 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
                 key=f"unserved-task:{queue.name}:{task}",
                 severity=Severity.URGENT,
                 sentence=f"Jobs of {task} v{version} wait in queue {queue.name} for a worker that knows it; no live one does",
-                evidence=f"The {len(facts.workers_of(queue.name))} workers of the queue know "
+                evidence=f"Workers of the queue: {len(facts.workers_of(queue.name))}. They know "
                 + (f"v{known} at most." if known else "no task of this name."),
                 action=Action(
                     f"See the jobs of {task}", f"sidelane jobs list --task {shlex.quote(task)} --state queued"
