@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from sidelane.admin.findings.facts import LATELY, Facts
 from sidelane.admin.findings.finding import Action, Finding, Severity
@@ -31,11 +31,12 @@ UTILISATION = 0.8
 
 def missed_targets(facts: Facts) -> Iterator[Finding]:
     """Yield the queues whose jobs wait longer than their target wait."""
+    throttled = _throttled(facts)
     for queue in facts.queues:
         target = facts.declared.target_waits.get(queue.name)
         if target is None or queue.paused or queue.head_wait is None or queue.head_wait <= target:
             continue
-        workers, cause = facts.workers_of(queue.name), _cause(facts, queue)
+        workers, cause = facts.workers_of(queue.name), _cause(facts, queue, throttled)
         yield Finding(
             key=f"target-wait:{queue.name}",
             severity=Severity.URGENT,
@@ -127,12 +128,12 @@ def _unknown_tasks(facts: Facts, queue: QueueStats) -> dict[str, int]:
     }
 
 
-def _cause(facts: Facts, queue: QueueStats) -> str | None:
-    """Return the key of the finding that explains why jobs of a queue wait, if there is one."""
+def _cause(facts: Facts, queue: QueueStats, throttled: Collection[str]) -> str | None:
+    """Return the key of the finding that explains why jobs of a queue wait, if there is one. `throttled` are names of tasks."""
     if _waits(queue) and not facts.workers_of(queue.name):
         return _unserved_queue_key(queue)
     tasks = {cell.series.task for cell in facts.cells_since(LATELY) if cell.series.queue == queue.name}
-    refused = sorted(tasks & _throttled(facts).keys())
+    refused = sorted(tasks & set(throttled))
     if refused:
         return _throttled_key(refused[0])
     held = sorted(_held(facts), key=lambda limit: -limit.waiting)
