@@ -9,8 +9,10 @@ from sidelane.admin.findings.evaluation import Attention, findings
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.findings.memory import MEMORY, Memory, load_memory, save_memory
 from sidelane.admin.findings.mutes import load_mutes, mute, unmute
+from sidelane.admin.findings.reading import FactReader
 from sidelane.client.declarations import DECLARATIONS, Declarations, load_declarations
 from sidelane.model.job import Failure, JobSpec
+from sidelane.model.json_text import dump_json
 from sidelane.model.outcome import AttemptResult, Failed
 from sidelane.model.problem import Problem
 from sidelane.model.shared_state import JournalAppend, ValueChange
@@ -86,6 +88,21 @@ async def test_dead_letters_go_when_they_are_requeued(store: Store) -> None:
     assert (await attention.findings())[0].key == found.key
     await store.requeue([f"job-{n}" for n in range(3)])
     assert await attention.findings() == []
+
+
+@BOTH_STORES
+async def test_what_is_kept_of_dead_letters_is_small(store: Store) -> None:
+    arguments = dump_json({"text": "x" * 100_000})
+    await store.submit([JobSpec(id="a", task="answer", queue="chat", arguments=arguments)])
+    claims = await store.claim(ClaimRequest(request="r1", worker="w1", queues={"chat": 1}, limit=1, lease=LEASE))
+    failure = Failure(problem=Problem(status=500), error="KeyError: 'stock_code'", traceback="y" * 16_000)
+    await store.finish([AttemptResult(lease=claims.jobs[0].lease, outcome=Failed(failure))])
+    reader = FactReader(store)
+    for _ in range(2):
+        (record,) = (await reader.read()).facts.failed
+        assert record.last_failure is not None
+        assert record.last_failure.error == "KeyError: 'stock_code'"
+        assert len(repr(record)) < 5_000
 
 
 async def test_since_is_when_a_finding_was_first_found(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Findings about jobs, from facts."""
 
+import shlex
+
 import pytest
 
 from sidelane.model.history import Count
@@ -37,6 +39,15 @@ def test_numbers_in_errors_do_not_split_a_group() -> None:
     found = only(failed=records)
     assert found.sentence.startswith("5 dead letters of one cause: TimeoutError: no answer of 10.0.0.")
     assert "--error 'TimeoutError: no answer of'" in found.action.command
+
+
+def test_the_command_for_a_long_error_finds_its_jobs() -> None:
+    error = f"ValueError: {'much too long ' * 20}"
+    found = only(failed=[failed("a", error)])
+    assert "…" in found.sentence
+    searched = shlex.split(found.action.command)[6]
+    assert searched.startswith("ValueError: much")
+    assert searched in error
 
 
 def test_the_key_of_a_group_stays_the_same_when_more_jobs_fail() -> None:

@@ -24,7 +24,7 @@ def modules(project: Project) -> Iterator[None]:
     yield
     sys.modules.update(hidden)
     for name in set(sys.modules) - before:
-        if name.split(".")[0] in {"shop", "main", "other"}:
+        if name.split(".")[0] in {"shop", "main", "other", "sidelane_shop"}:
             del sys.modules[name]
     sys.path[:] = path
 
@@ -50,6 +50,12 @@ def test_the_lane_of_an_application_is_found_in_its_module() -> None:
 def test_the_lane_is_found_in_what_the_application_imports(project: Project) -> None:
     project.write("main.py", "import shop.tasks\n\napp = object()\n")
     assert load_lane("main:app") is load_lane("shop.lane:lane")
+
+
+def test_a_package_may_have_a_name_that_begins_with_sidelane(project: Project) -> None:
+    project.write("sidelane_shop.py", "from sidelane import Sidelane\n\nown = Sidelane()\n")
+    project.write("main.py", "import sidelane_shop\n\napp = object()\n")
+    assert load_lane("main:app") is load_lane("sidelane_shop:own")
 
 
 def test_the_setting_is_the_default_lane(monkeypatch: pytest.MonkeyPatch) -> None:

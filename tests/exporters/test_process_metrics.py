@@ -67,7 +67,8 @@ def test_an_api_process_has_no_slots() -> None:
 
 
 def test_texts_of_several_processes_are_one_text() -> None:
-    texts = [process_exposition(f"w-{n}", busy_figures(), running=1).encode("")[0].decode() for n in range(3)]
+    names = ["w-1", "w-2 # HELP me", "w-3\x85\n# HELP"]
+    texts = [process_exposition(name, busy_figures(), running=1).encode("")[0].decode() for name in names]
     together = joined(texts)
     assert together.count("# TYPE sidelane_request_seconds histogram") == 1
     assert len(read(together.encode())) == sum(len(read(text.encode())) for text in texts)

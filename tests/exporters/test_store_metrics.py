@@ -102,12 +102,13 @@ def test_processes_are_counted_by_kind_health_and_release() -> None:
                 worker,
                 WorkerInfo(id="w2", name="w2", queues={"chat": 4}, slots=4, health="draining: it finishes its jobs"),
                 WorkerInfo(id="w3", name="w3", queues={"chat": 1}, slots=1, isolation=True, health="cannot claim"),
+                WorkerInfo(id="w4", name="w4", isolation=True, health="opening its resources"),
                 WorkerInfo(id="a1", name="a1", kind="api", release="r1"),
             ]
         )
     )
     workers = {labels: value for (name, labels), value in found.items() if name == "sidelane_workers"}
-    healths = [("ok", "r1"), ("draining", ""), ("unhealthy", "")]
+    healths = [("ok", "r1"), ("opening", ""), ("draining", ""), ("unhealthy", "")]
     assert workers == {frozenset({("health", health), ("release", release)}): 1 for health, release in healths}
     assert found[sample("sidelane_api_processes", release="r1")] == 1
     assert found[sample("sidelane_worker_slots")] == 8

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 
 from sidelane import JobFailed, RetryLater, Sidelane
+from sidelane.external.outbox import DISPATCH_TASK, dispatch_spec
 from sidelane.model.errors import FilesUnavailable
 from sidelane.model.history import Count, merged
+from sidelane.model.job import JobSpec
+from sidelane.model.outcome import AttemptResult, Dispatched
+from sidelane.model.worker import ClaimRequest
 from sidelane.telemetry import AttemptEnded, AttemptOutcome, TelemetryEvent, Usage
 from sidelane.worker.outcome import is_throttled
 from tests.system.waiting import until
@@ -77,6 +81,20 @@ async def test_child_process_tells_that_it_was_throttled(lane: Sidelane, ends: l
     assert [(each.outcome, each.throttled, each.usage.input_tokens) for each in ends] == [
         (AttemptOutcome.RETRIED, True, 3), (AttemptOutcome.SUCCEEDED, False, 3),
     ]  # fmt: skip
+
+
+async def test_a_dispatch_that_waits_for_another_worker_is_not_throttled(
+    lane: Sidelane, ends: list[AttemptEnded]
+) -> None:
+    store = lane.client.store
+    await store.submit([JobSpec(id="a", task="outside", queue="elsewhere")])
+    request = ClaimRequest(request="r1", worker="w1", queues={"elsewhere": 1}, lease=60)
+    (claimed,) = (await store.claim(request)).jobs
+    send = lane.registry.tasks[DISPATCH_TASK]
+    sending = dispatch_spec(send, claimed.record, claimed.lease, seconds=60, arguments=None, to="sqs://work")
+    await store.finish([AttemptResult(lease=claimed.lease, outcome=Dispatched(60, sending))])
+    await until(lambda: ends, "the dispatch has tried")
+    assert (ends[0].task, ends[0].outcome, ends[0].throttled) == (DISPATCH_TASK, AttemptOutcome.RELEASED, False)
 
 
 def with_attributes(**attributes: Any) -> Exception:

@@ -185,7 +185,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseMark:
-    """When a release ran its first attempt within a period."""
+    """The begin of the first point of a period in which a release ran an attempt."""
 
     at: float
     release: str

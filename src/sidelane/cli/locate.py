@@ -143,7 +143,7 @@ def loaded_lanes() -> dict[str, Sidelane]:
     return {
         reference: lane
         for name, module in sorted(sys.modules.items())
-        if not name.startswith("sidelane")
+        if name.partition(".")[0] != "sidelane"
         for reference, lane in _lanes(module).items()
     }
 

@@ -82,11 +82,11 @@ QUEUE_JOBS: Final = _gauge(
 )
 OLDEST: Final = _gauge("queue_oldest_seconds", "How long the oldest ready job has waited.", "queue")
 HEAD_WAIT: Final = _gauge(
-    "queue_head_wait_seconds", "How long a user's first ready job has been the first at most; 0 if paused.", "queue"
+    "queue_head_wait_seconds", "Longest time that a user's first ready job has been the first; 0 if paused.", "queue"
 )
 TARGET_WAIT: Final = _gauge("queue_target_wait_seconds", "The target wait that the queue declares.", "queue")
 ESTIMATED_WAIT: Final = _gauge(
-    "queue_estimated_wait_seconds", "When its ready jobs will have started at the present rate; +Inf if none starts.", "queue"
+    "queue_estimated_wait_seconds", "Time until all its ready jobs have started at the present rate; +Inf if none starts.", "queue"
 )  # fmt: skip
 PAUSED: Final = _gauge("queue_paused", "1 if the queue is paused.", "queue")
 ISOLATED: Final = _gauge("queue_isolated_jobs", "Ready jobs that cost workers and now run in a process alone.", "queue")
@@ -95,7 +95,9 @@ QUEUE_SLOTS: Final = _gauge(
     "queue_slots", "Slots of live workers for the queue, which other queues may share.", "queue"
 )
 
-WORKERS: Final = _gauge("workers", "Live worker processes by health: ok, draining or unhealthy.", "health", "release")
+WORKERS: Final = _gauge(
+    "workers", "Live worker processes by health: ok, opening, draining or unhealthy.", "health", "release"
+)
 SLOTS: Final = _gauge("worker_slots", "Slots of all live workers.")
 SLOTS_USED: Final = _gauge("worker_slots_used", "Slots in which a job runs.")
 API_PROCESSES: Final = _gauge("api_processes", "Live API processes.", "release")
@@ -241,7 +243,7 @@ def _health(health: str) -> str:
     """Return a health as a label with few values."""
     if health == OK:
         return "ok"
-    return "draining" if health.startswith("draining") else "unhealthy"
+    return next((each for each in ("opening", "draining") if health.startswith(each)), "unhealthy")
 
 
 def _add_limits(found: Exposition, limits: Sequence[LimitStats]) -> None:

@@ -29,6 +29,7 @@ from sidelane.model.errors import (
     StoreUnavailable,
     TransportMisconfigured,
     TransportUnavailable,
+    UnknownTask,
 )
 from sidelane.model.job import Failure, JobRecord, Lease
 from sidelane.model.limit import ConcurrencyLimit
@@ -137,7 +138,8 @@ class Dispatcher:
             return  # the job has ended or the lease was swept meanwhile
         task = self._services.registry.tasks.get(record.spec.task)
         if not isinstance(task, ExternalTask):
-            raise RetryLater(OTHER_WORKER_DELAY)
+            unknown = UnknownTask(f"No external task named {record.spec.task!r} is registered here.")
+            raise RetryLater(OTHER_WORKER_DELAY) from unknown
         left = ctx.remaining or task.policy.timeout or TIMEOUT
         try:
             dispatched = await dispatch_message(

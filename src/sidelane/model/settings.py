@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from sidelane.model.history import MAX_RELEASE
+
 MIN_SECRET = 32
 """Bytes of the setting `secret`: a shorter one may be guessed from a token that it signed."""
 
@@ -61,7 +63,7 @@ class Settings(BaseModel):
     sse_ping_interval: float = Field(15.0, gt=0, description="Idle time after which an event stream sends a comment.")
     release: str = Field(
         "",
-        max_length=128,
+        max_length=MAX_RELEASE,
         description="Which build of the service this process runs, e.g. the commit; shown with figures.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")

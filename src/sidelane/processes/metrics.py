@@ -1,6 +1,7 @@
 """Metrics port of a process group: the figures that each of its processes keeps, for Prometheus."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,8 +11,8 @@ from sidelane.processes.member import Member
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-HEAD = "# HELP "
-"""Begin of a metric in the text format."""
+HEAD = re.compile("^# HELP ", re.MULTILINE)
+"""Begin of a metric in the text format. A label may contain the same text, but not at the begin of a line."""
 
 
 def serve_metrics(
@@ -33,7 +34,7 @@ def joined(texts: Iterable[str]) -> str:
     """Join texts of Prometheus' format. The samples of one metric must be together, below its help and its type."""
     samples: dict[str, list[str]] = {}  # by the lines of help and type
     for text in texts:
-        for metric in text.split(HEAD)[1:]:
-            first, second, *lines = metric.splitlines()
-            samples.setdefault(f"{HEAD}{first}\n{second}\n", []).extend(lines)
-    return "".join(head + "".join(f"{line}\n" for line in lines) for head, lines in samples.items())
+        for metric in HEAD.split(text)[1:]:
+            first, second, lines = metric.split("\n", 2)
+            samples.setdefault(f"# HELP {first}\n{second}\n", []).append(lines)
+    return "".join(head + "".join(lines) for head, lines in samples.items())

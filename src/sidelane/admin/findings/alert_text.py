@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sidelane.admin.findings.finding import Finding, Severity
+from sidelane.admin.findings.finding import MARKS, Finding
 from sidelane.model.codec import rfc3339
 from sidelane.model.json_text import dump_json
 from sidelane.model.printable import printable_line
@@ -12,8 +12,6 @@ JSON, SLACK, DISCORD = "json", "slack", "discord"
 
 HOSTS = {"hooks.slack.com": SLACK, "discord.com": DISCORD, "discordapp.com": DISCORD}
 """Formats by the host of the receiver, or by its parent domain."""
-
-MARKS = {Severity.URGENT: "!!", Severity.SOON: "!", Severity.INFO: "."}
 
 MAX_ALERTS = 20
 """Alerts of one message. The message says how many more there are."""

@@ -43,8 +43,8 @@ class Facts:
     """The state of a store and of its workers at the time `now` of the store's clock.
 
     `recent` has cells of a minute of the last `RECENT` seconds, and `day` has cells of an hour of the last day. `running` jobs have
-    no histories, `failed` ones do; both are without internal jobs. `server_changed` is when the store's server restarted or was
-    replaced. `alert_error` is why alerts do not arrive.
+    no histories, `failed` ones have their last failures and no arguments; both are without internal jobs. `server_changed` is when
+    the store's server restarted or was replaced. `alert_error` is why alerts do not arrive.
     """
 
     now: float

@@ -19,6 +19,9 @@ class Severity(StrEnum):
 
 RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
+MARKS = {Severity.URGENT: "!!", Severity.SOON: "!", Severity.INFO: "."}
+"""How lists and alerts mark findings."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:

@@ -179,7 +179,7 @@ def _dead_letter(facts: Facts, records: Sequence[JobRecord], cause: str, release
         evidence += f" Users: {users}."
     if elsewhere:
         evidence += f" {elsewhere} more of this cause ran on other releases."
-    error = _NUMBERS.split(line)[0].strip() or line
+    error = _NUMBERS.split(line)[0].strip("… ") or line.strip("…")
     selected = f"--task {shlex.quote(task)} --error {shlex.quote(error)} --since 1d"
     return Finding(
         key=f"dead-letters:{task}:{cause}",

@@ -51,6 +51,7 @@ class AttentionMonitor:
         self._version = ""  # of the last evaluation that this process knows
         self._changed = time.monotonic()  # when this process first saw it
         self._retry = RetryUntilAvailable("evaluate findings", who="process")
+        self._broken = False  # whether the last evaluation had an unexpected error, which is logged
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -60,9 +61,12 @@ class AttentionMonitor:
                 await self._look()
             except StoreError as error:
                 self._retry.failed(error)
-            except Exception:
-                logger.exception("findings could not be evaluated")  # a finding must never stop a worker
+            except Exception:  # a finding must never stop a worker
+                if not self._broken:  # else the log would have a traceback every few seconds
+                    logger.exception("findings could not be evaluated")
+                self._broken = True
             else:
+                self._broken = False
                 self._retry.recovered()
 
     def stop(self) -> None:

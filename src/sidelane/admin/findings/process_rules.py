@@ -73,7 +73,7 @@ def lost_workers(facts: Facts) -> Iterator[Finding]:
     died = [each for each in exits if OUT_OF_MEMORY not in each.reason]
     if killed:
         yield _out_of_memory(facts, killed)
-    lost = {cell.at: cell.counts[Count.LOST] for cell in facts.recent if cell.counts.get(Count.LOST)}
+    lost = [cell.at for cell in facts.recent if cell.counts.get(Count.LOST)]
     leases = sum(cell.counts.get(Count.LOST, 0) for cell in facts.recent)
     if not died and not (leases and not killed):
         return

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sidelane.admin.findings.facts import RECENT, Facts, SizeSample, WorkerExit
 from sidelane.admin.findings.memory import MEMORY, Memory, load_memory
@@ -75,13 +75,15 @@ class FactReader:
         return Reading(facts=facts, memory=memory, remembered=remembered, mutes=load_mutes(mutes, now))
 
     async def _read_failed(self) -> list[JobRecord]:
-        """Return the newest failed jobs with their histories, each of which is read once."""
+        """Return the newest failed jobs with their last failures, each of which is read once."""
         records = await self._store.list_jobs(Query(states=frozenset({State.FAILED}), limit=MAX_FAILED))
         unknown = [each.id for each in records if (each.id, each.ended) not in self._failed]
         read = await self._store.get(unknown) if unknown else []
-        complete = {(each.id, each.ended): each for each in read if isinstance(each, JobRecord)}
+        complete = {(each.id, each.ended): _without_payload(each) for each in read if isinstance(each, JobRecord)}
         known = {**self._failed, **complete}
-        self._failed = {(each.id, each.ended): known.get((each.id, each.ended), each) for each in records}
+        self._failed = {
+            (each.id, each.ended): known.get((each.id, each.ended)) or _without_payload(each) for each in records
+        }
         return list(self._failed.values())
 
     async def _read_day(self, now: float) -> list[HistoryCell]:
@@ -93,6 +95,12 @@ class FactReader:
 
 def _without_internal(records: Iterable[JobRecord]) -> list[JobRecord]:
     return [each for each in records if not each.spec.task.startswith(INTERNAL_PREFIX)]
+
+
+def _without_payload(record: JobRecord) -> JobRecord:
+    """Return a record without what is large, because every process that evaluates findings keeps hundreds of records."""
+    last_failure = tuple(replace(failure, traceback="") for failure in record.history[-1:])
+    return replace(record, spec=replace(record.spec, arguments="{}", follow_ups=()), history=last_failure)
 
 
 def _exits(entries: Iterable[JournalEntry]) -> Iterator[WorkerExit]:

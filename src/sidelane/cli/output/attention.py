@@ -6,11 +6,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from sidelane.admin.findings.finding import Finding, Severity
+from sidelane.admin.findings.finding import MARKS, Finding, Severity
 from sidelane.cli.output.time_format import timestamp
 from sidelane.model.printable import printable_line
-
-MARKS = {Severity.URGENT: "!!", Severity.SOON: "!", Severity.INFO: "."}
 
 STYLES = {Severity.URGENT: "bold red", Severity.SOON: "bold yellow", Severity.INFO: "bold"}
 

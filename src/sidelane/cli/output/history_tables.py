@@ -56,7 +56,7 @@ def _print(console: Console, history: History, columns: Columns, rows: list[list
         return
     write(console, fit_table(console, columns, rows))
     for mark in history.release_marks():
-        console.print(Text.assemble(("release ", "dim"), mark.release, (f" since {timestamp(mark.at)}", "dim")))
+        console.print(Text.assemble(("release ", "dim"), mark.release, (f" since {timestamp(mark.at)[:16]}", "dim")))
 
 
 def _queue_row(console: Console, name: str, chart: Chart) -> list[Text]:

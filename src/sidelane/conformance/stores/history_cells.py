@@ -206,6 +206,20 @@ class HistorySeries(StoreSuite):
         assert found[Series("default", "new")] == {"SUBMITTED": 1}
         assert sum(counts["SUBMITTED"] for counts in found.values()) == MAX_SERIES + 2
 
+    async def test_old_series_that_return_are_counted_as_other_beyond_the_maximum(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, *(JobSpec(id=f"old-{n}", task=f"old-{n}") for n in range(MAX_SERIES)))
+        await sweep_until_done(store)
+        clock.advance(STEPS[MINUTE] + HOUR)
+        await submit(store, *(JobSpec(id=f"new-{n}", task=f"new-{n}") for n in range(MAX_SERIES - 2)))
+        await sweep_until_done(store)  # which counts the depth of the queue as one more series
+        for number in range(3):
+            await submit(store, JobSpec(id=f"again-{number}", task=f"old-{number}"))
+        found = await by_series(store)
+        assert [found[Series("default", f"old-{n}")]["SUBMITTED"] for n in range(3)] == [2, 1, 1]
+        assert found[Series("", OTHER)]["SUBMITTED"] == 2
+
     async def test_totals_of_old_releases_become_those_of_their_task(self, store: Store, clock: ManualClock) -> None:
         for number in range(5):
             await finish(store, await start(store, *specs(f"j{number}"), release=f"r{number}"), Succeeded("1"))
@@ -218,6 +232,20 @@ class HistorySeries(StoreSuite):
         assert {series.release for series in found} == {"", "new"}
         assert found[Series("default", "t")]["SUCCEEDED"] == 5
         assert (await tally(store))["SUBMITTED"] == 5 + 35
+
+    async def test_the_end_of_a_job_is_counted_although_its_series_was_removed(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, JobSpec(id="late", task="late", delay=365 * DAY))
+        for day in range(0, STEPS[HOUR] // DAY + 10, 2):
+            clock.advance(2 * DAY)
+            await submit(store, JobSpec(id=f"day-{day}", task="t"))
+            await sweep_until_done(store)
+        assert Series("default", "late") not in await by_series(store)
+        await store.cancel(["late"])
+        clock.advance(MINUTE)
+        await sweep_until_done(store)
+        assert await tally(store) == {"SUBMITTED": 1 + 35, "CANCELLED": 1}
 
     async def test_names_of_series_are_compared_exactly(self, store: Store) -> None:
         names = [("a", "bc"), ("ab", "c"), ("1:a", "b"), ("a\n", "b"), ("é", "\x1f"), ("a", "bc\x00")]

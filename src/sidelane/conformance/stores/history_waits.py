@@ -99,6 +99,21 @@ class HistoryOfWaits(StoreSuite):
         assert ids(await claim(store)) == ["a"]
         assert await waits(store) == [2, 20, 0]
 
+    @pytest.mark.parametrize("expires", [True, False])
+    async def test_a_job_that_ends_while_it_is_blocked_has_waited_for_its_limit(
+        self, store: Store, clock: ManualClock, expires: bool
+    ) -> None:
+        await submit(store, *specs("holder", limits=(ONE,)))
+        assert len(await claim(store, lease=60)) == 1
+        await submit(store, JobSpec(id="a", task="t", limits=(ONE,), expires=20 if expires else None))
+        assert await claim(store) == []
+        clock.advance(20)
+        if expires:
+            await store.sweep(lease=LEASE)
+        else:
+            await store.cancel(["a"])
+        assert await waits(store) == [0, 20, 0]
+
     async def test_a_job_that_is_blocked_twice_waits_for_its_limits_twice(
         self, store: Store, clock: ManualClock
     ) -> None:

@@ -55,6 +55,20 @@ class HeadWaits(StoreSuite):
         clock.advance(5)
         assert await head_wait(store) is None
 
+    @pytest.mark.parametrize("user", [None, "u"])
+    async def test_isolated_jobs_are_not_first_in_line(
+        self, store: Store, clock: ManualClock, user: str | None
+    ) -> None:
+        await submit(store, *specs("a", user=user))
+        await isolate(store, clock, "a")
+        await pass_time(store, clock, 60)
+        await submit(store, JobSpec(id="b", task="other", user="v"))
+        clock.advance(5)
+        found = await stats_of(store)
+        assert (found.ready, found.head_wait, found.waiting_tasks) == (2, 5, {"other": 1})
+        await store.cancel(["b"])
+        assert await head_wait(store) is None
+
     async def test_a_job_without_user_waits_since_it_is_ready(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a"))
         clock.advance(2)

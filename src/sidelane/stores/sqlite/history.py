@@ -59,12 +59,21 @@ def series_id(tx: Transaction, queue: str, task: str, release: str = "") -> int:
 
 
 def _series_id(tx: Transaction, series: Series) -> int:
-    found: int | None = tx.scalar(SQL.series, series.queue, series.task, series.release)
-    if found is not None:
-        return found
-    if series != _OTHER and tx.scalar(SQL.count_series, tx.now - STEPS[MINUTE]) >= MAX_SERIES:
+    found = _find_series(tx, series)
+    oldest = tx.now - STEPS[MINUTE]
+    if found is not None and (found[1] >= oldest or series == _OTHER):
+        return found[0]
+    if series != _OTHER and tx.scalar(SQL.count_series, oldest) >= MAX_SERIES:
         return _series_id(tx, _OTHER)
+    if found is not None:
+        tx.execute(SQL.set_seen, found[0], tx.now)
+        return found[0]
     return int(tx.scalar(SQL.insert_series, series.queue, series.task, series.release, tx.now))
+
+
+def _find_series(tx: Transaction, series: Series) -> tuple[int, float] | None:
+    """Return the id of a series, and when it was counted last, or None if it is new."""
+    return tx.first(SQL.series, series.queue, series.task, series.release)
 
 
 def count(tx: Transaction, series: int, name: Count, amount: int = 1) -> None:
@@ -121,15 +130,15 @@ def roll_up(tx: Transaction) -> bool:
     """Roll up cells of past minutes, and remove what is too old. Return whether there are more."""
     closed = tx.all(SQL.closed_cells, start_of_cell(tx.now, MINUTE), _MAX_ROLLED)
     sums: dict[tuple[int, int, int], dict[int, int]] = {}
-    for at, series, text in closed:
-        counts = load_counts(text)
+    for at, of_cell, text, is_removed in closed:
+        series, counts = _series_id(tx, _OTHER) if is_removed else of_cell, load_counts(text)
         merge(sums.setdefault((TOTALS, 0, series), {}), counts)
         for step in STEPS:
             merge(sums.setdefault((step, start_of_cell(at, step), series), {}), counts)
-        tx.execute(SQL.delete_open_cell, at, series)
+        tx.execute(SQL.delete_open_cell, at, of_cell)
     for key, counts in sums.items():
         tx.execute(SQL.set_cell, *key, _joined(tx.scalar(SQL.cell, *key), counts))
-    tx.execute_many(SQL.set_seen, [(series, at) for at, series, _ in closed])
+    tx.execute_many(SQL.set_seen, [(series, at) for at, series, _, _ in closed])
     if closed:
         _prune(tx)
     return len(closed) == _MAX_ROLLED
@@ -173,19 +182,23 @@ def trim_users(tx: Transaction) -> None:
 
 
 def _prune(tx: Transaction) -> None:
-    """Remove cells, users and series that are too old. The totals of a series go to that of its task without a release."""
+    """Remove cells, users and series that are too old.
+
+    The totals of a series go to that of its task without a release, if there is one, or else to `OTHER`.
+    """
     for step, kept in STEPS.items():
         tx.execute(SQL.prune_cells, step, start_of_cell(tx.now - kept, step))
     tx.execute(SQL.prune_users, start_of_cell(tx.now - STEPS[HOUR], HOUR))
     for series, queue, task, release in tx.all(SQL.unseen_series, tx.now - STEPS[HOUR] - HOUR):
-        heir = Series(queue, task) if release else _OTHER
+        if Series(queue, task, release) == _OTHER:
+            continue
         text = tx.scalar(SQL.cell, TOTALS, 0, series)
-        if text is not None and heir != Series(queue, task, release):
-            key = (TOTALS, 0, _series_id(tx, heir))
+        if text is not None:
+            heir = _find_series(tx, Series(queue, task)) if release else None
+            key = (TOTALS, 0, _series_id(tx, _OTHER) if heir is None else heir[0])
             tx.execute(SQL.set_cell, *key, _joined(tx.scalar(SQL.cell, *key), load_counts(text)))
-            tx.execute(SQL.set_seen, key[-1], tx.now)
             tx.execute(SQL.delete_cell, TOTALS, 0, series)
-            tx.execute(SQL.delete_series, series)
+        tx.execute(SQL.delete_series, series)
 
 
 def start_of_cell(at: float, step: int) -> int:

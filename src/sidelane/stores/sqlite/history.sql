@@ -2,8 +2,8 @@
 -- Tables: history_series, history_open, history_cells, history_users, meta.
 
 -- :series
--- Parameters: queue, task, release. Row: id.
-SELECT id FROM history_series WHERE queue = ? AND task = ? AND release = ?
+-- Parameters: queue, task, release. Row: id, and when it was counted last.
+SELECT id, seen FROM history_series WHERE queue = ? AND task = ? AND release = ?
 
 -- :count_series
 -- How many series were counted since a time. Parameters: time.
@@ -34,8 +34,11 @@ SELECT counts FROM history_open WHERE at = ? AND series = ?
 INSERT INTO history_open (at, series, counts) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET counts = excluded.counts
 
 -- :closed_cells
--- Open cells of other minutes than this one. Parameters: at, limit. Rows: at, series, counts.
-SELECT at, series, counts FROM history_open WHERE at < ?1 OR at > ?1 LIMIT ?2
+-- Open cells of other minutes than this one. Parameters: at, limit. Rows: at, series, counts, whether the series was removed, although a
+-- job that was submitted long ago still has it.
+SELECT o.at, o.series, o.counts, s.id IS NULL
+  FROM history_open o LEFT JOIN history_series s ON s.id = o.series
+ WHERE o.at < ?1 OR o.at > ?1 LIMIT ?2
 
 -- :delete_open_cell
 -- Parameters: at, series.

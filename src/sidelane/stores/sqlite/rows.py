@@ -68,6 +68,7 @@ class Row(NamedTuple):
     first_event: float | None
     last_event: float | None
     release: str
+    blocked_at: float | None
 
     @property
     def user_queue(self) -> UserQueue:

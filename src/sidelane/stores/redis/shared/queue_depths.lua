@@ -6,11 +6,12 @@
 
 local MAX_FIRST_JOBS = 200 -- users of a queue whose first jobs are read
 
--- Return the first ready job of each user of a bucket, up to a number of users.
+-- Return the first ready job of each user of a bucket, up to a number of users. Isolated jobs are left out: only isolation workers run them.
 local function first_jobs(bucket, limit)
   local users, jobs = {}, {}
   for _, kind in ipairs(call('SMEMBERS', PREFIX .. 'kinds:' .. bucket)) do
-    local order = call('ZRANGE', PREFIX .. 'user_order:' .. bucket .. ':' .. kind, 0, limit - 1, 'WITHSCORES')
+    local isolated = parse_kind(kind) == 'i'
+    local order = isolated and {} or call('ZRANGE', PREFIX .. 'user_order:' .. bucket .. ':' .. kind, 0, limit - 1, 'WITHSCORES')
     for index = 1, #order, 2 do
       local user, sequence = order[index]:sub(17), tonumber(order[index]:sub(1, 16))
       local job = users[user]
