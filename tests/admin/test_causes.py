@@ -72,22 +72,25 @@ def test_what_a_worker_reports_is_evaluated_in_time() -> None:
 
 @pytest.mark.parametrize("url", [SQLITE, pytest.param(VALKEY, marks=pytest.mark.long)], indirect=True)
 @pytest.mark.parametrize("limited", [True, False])
-async def test_user_who_floods_a_queue_raises_no_finding(service: Service, limited: bool) -> None:
-    """One slow worker runs jobs of eight seconds in four slots, of a user with thousands of jobs and of three others."""
+@pytest.mark.parametrize(("seconds", "others"), [(8, ("anna", "ben", "carl")), (30, ())])
+async def test_user_who_floods_a_queue_raises_no_finding(
+    service: Service, limited: bool, seconds: int, others: tuple[str, ...]
+) -> None:
+    """One slow worker runs jobs of some seconds in four slots, of a user with thousands of jobs and of others."""
     limit = Limit(name="answer-per-user", key="flood", max=2, on_limit="wait")
     await service.declare(chat=10.0)
     await service.submit(3000, user="flood", limits=(limit,) if limited else ())
     running: list[tuple[int, Lease]] = []
     for second in range(0, 120, 2):
         if second % 8 == 2:
-            for user in ("anna", "ben", "carl"):
+            for user in others:
                 await service.submit(user=user)
-        await service.finish([lease for start, lease in running if second - start == 8])
-        running = [(start, lease) for start, lease in running if second - start < 8]
+        await service.finish([lease for start, lease in running if second - start == seconds])
+        running = [(start, lease) for start, lease in running if second - start < seconds]
         running += [(second, lease) for lease in await service.claim(SLOTS - len(running))]
         assert await service.found() == set()
         service.clock.advance(2.0)
-        await service.store.sweep(lease=10.0)
+        await service.store.sweep(lease=60.0)
 
 
 @pytest.mark.long

@@ -113,7 +113,7 @@ class QueueStats:
     `rate` is how many of its jobs start per second, averaged over about a minute. `head_wait` is the longest time for which the
     first ready job of a user has been the first (without a user: has been ready). It leaves out users who have at least half of the
     running jobs, because their jobs wait for their own. No time counts in which a job waits for a limit, its due time or a pause.
-    `head_wait` and `waiting_tasks` leave isolated jobs out.
+    `head_wait` and `waiting_tasks` are about jobs that are not isolated.
     """
 
     name: str
