@@ -9,7 +9,6 @@ import pytest
 
 from sidelane import JobFailed, RetryLater, Sidelane
 from sidelane.external.outbox import DISPATCH_TASK, dispatch_spec
-from sidelane.model.errors import FilesUnavailable
 from sidelane.model.history import Count, merged
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import AttemptResult, Dispatched
@@ -70,9 +69,9 @@ async def test_throttled_attempts_are_counted(lane: Sidelane, ends: list[Attempt
     with pytest.raises(JobFailed):
         await (await tasks.refused.submit()).result(TIMEOUT)
     await until(lambda: len(ends) == 3, "all ends are reported")
-    assert [each.throttled for each in ends] == [True] * 3
+    assert [each.throttled for each in ends] == [False, True, True]  # at first the task only polls
     counts = merged([cell.counts for cell in await lane.client.store.totals()])
-    assert counts[Count.THROTTLED] == 3
+    assert counts[Count.THROTTLED] == 2
 
 
 async def test_child_process_tells_that_it_was_throttled(lane: Sidelane, ends: list[AttemptEnded]) -> None:
@@ -125,7 +124,7 @@ class FailingProperty(Exception):
         (with_attributes(status_code=503), False),
         (with_attributes(response={"status_code": 429}), False),
         (FailingProperty(), False),
-        (RetryLater(5), True),
+        (RetryLater(5), False),
         (ValueError(), False),
     ],
 )
@@ -133,10 +132,10 @@ def test_error_tells_whether_a_provider_asked_to_try_later(error: Exception, thr
     assert is_throttled(error) is throttled
 
 
-def test_waiting_for_the_file_storage_is_not_throttling() -> None:
+def test_retry_later_is_throttled_if_such_an_error_caused_it() -> None:
     error = RetryLater(5)
-    error.__cause__ = FilesUnavailable("away")
-    assert not is_throttled(error)
+    error.__context__ = with_attributes(status_code=429)  # as in `except Refused: raise RetryLater(5)`
+    assert is_throttled(error)
 
 
 def test_circular_causes_end() -> None:

@@ -111,8 +111,8 @@ class QueueStats:
     """Statistics of one queue. `oldest` is how long its oldest ready job has waited, in seconds.
 
     `rate` is how many of its jobs start per second, averaged over about a minute. `head_wait` is the longest time for which the
-    first ready job of a user has been the first (without a user: has been ready). It leaves out users who have at least half of the
-    running jobs, because their jobs wait for their own. No time counts in which a job waits for a limit, its due time or a pause.
+    first ready job of a user has been the first (without a user: has been ready). It leaves out a user who has most of the
+    running jobs, whose next job waits for these. No time counts in which a job waits for a limit, its due time or a pause.
     `head_wait` and `waiting_tasks` are about jobs that are not isolated.
     """
 

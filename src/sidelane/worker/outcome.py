@@ -88,12 +88,10 @@ def classify_error(error: BaseException, *, failures: int | None, retry: Retry, 
 
 
 def is_throttled(error: BaseException) -> bool:
-    """Return whether an error says that a provider asked to try later.
+    """Return whether an error says that a provider asked to try later: it or one of its causes has the HTTP status 429.
 
-    The task raised `RetryLater`, or the error or one of its causes has the HTTP status 429, as the errors of most clients do.
+    The errors of most clients have it. `RetryLater` counts if such an error caused it, because a task may also poll with it.
     """
-    if isinstance(error, RetryLater):
-        return not isinstance(error.__cause__, SidelaneError)  # else Sidelane waits for something itself
     cause: BaseException | None = error
     for _ in range(MAX_CAUSES):
         if cause is None:

@@ -20,6 +20,9 @@ from sidelane.model.worker import WORKER_EXITS
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import CALLBACK_TASK, INTERNAL_PREFIX
 
+PAGE_SIZE = 200
+"""Jobs that are read in one call."""
+
 MAX_RUNNING, MAX_FAILED = 1000, 400
 """The newest running and failed jobs that are read."""
 
@@ -58,7 +61,7 @@ class FactReader:
         )
         recent, running, exits = await asyncio.gather(
             store.history(HistoryQuery(since=now - RECENT, until=now + MINUTE)),
-            store.list_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_RUNNING)),
+            self._read_running(),
             store.read_journal(WORKER_EXITS),
         )
         failed = await self._read_failed()
@@ -73,6 +76,17 @@ class FactReader:
         )  # fmt: skip
         memory = memory.with_sample(SizeSample(now, used_size(facts), info.disk_free))
         return Reading(facts=facts, memory=memory, remembered=remembered, mutes=load_mutes(mutes, now))
+
+    async def _read_running(self) -> list[JobRecord]:
+        """Return the newest running jobs without their arguments, which are read in pages because they may be large."""
+        found: list[JobRecord] = []
+        query = Query(states=frozenset({State.RUNNING}), limit=PAGE_SIZE)
+        while len(found) < MAX_RUNNING and (page := await self._store.list_jobs(query)):
+            found += map(_without_payload, page)
+            if len(page) < PAGE_SIZE:
+                break
+            query = replace(query, before=page[-1].sequence)
+        return found
 
     async def _read_failed(self) -> list[JobRecord]:
         """Return the newest failed jobs with their last failures, each of which is read once."""
