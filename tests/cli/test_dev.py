@@ -11,6 +11,7 @@ import pytest
 
 from sidelane.cli.commands.dev import PrefixedOutput, process_names
 from sidelane.model.job import State
+from sidelane.model.worker import WORKER
 from tests.cli.command import Command
 from tests.cli.project import MAIN, CliProcess, Project, has_exited, wait_until
 from tests.cli.store_driver import StoreDriver
@@ -52,12 +53,12 @@ def test_the_api_and_worker_restart_when_the_code_changes(project: Project, driv
     wait_until(lambda: driver.record("one").state is State.SUCCEEDED, "the job's end")
     dev.wait_for("job one (answer) attempt 1 started")
     dev.wait_for("job one (answer) attempt 1 succeeded (ran ")
-    (worker,) = driver.workers()
+    (worker,) = [each for each in driver.workers() if each.kind == WORKER]
     project.write("main.py", MAIN.replace("return 1", "return 2"))
     dev.wait_for("main.py changed: restarting")
     wait_until(lambda: code_version(url) == "2", "the new code")
     dev.wait_for("is ready for jobs", times=2)
-    wait_until(lambda: [w for w in driver.workers() if w.pid != worker.pid], "another worker")
+    wait_until(lambda: [w for w in driver.workers() if w.kind == WORKER and w.pid != worker.pid], "another worker")
     assert re.search(r"^api +│ .*GET /", dev.output, re.MULTILINE)
     assert re.search(r"^worker │ .* INFO ", dev.output, re.MULTILINE)
     others = [w.pid for w in driver.workers()]
