@@ -1,8 +1,9 @@
-"""Figures of history: `python -m benchmarks.history [size] [overhead --base REVISION [--scraped]] [--redis]`.
+"""Figures of history: `python -m benchmarks.history [size] [overhead --base REVISION [--scraped]] [port] [--redis]`.
 
 size      a million jobs over 72 simulated hours: bytes of history, and milliseconds to read a chart
 overhead  jobs per second of no-op jobs, in pairs: this revision against `--base`, another revision of this repository
           with `--scraped`, an API process of this revision serves its metrics once a second meanwhile
+port      the same, of this revision with the telemetry port and no listener, against this revision without the port
 """
 
 import argparse
@@ -176,6 +177,14 @@ asyncio.run(main())
 """
 """One program for both revisions: it uses only what both have."""
 
+WITHOUT_PORT = """
+import sidelane.client.client, sidelane.worker.worker
+sidelane.client.client.reporting = lambda store, telemetry: store
+for name in ("started", "appended", "ended"):
+    setattr(sidelane.worker.worker.AttemptTelemetry, name, lambda *arguments: None)
+"""
+"""Removes the telemetry port from what a program does for each call of the store and each attempt."""
+
 
 SCRAPE = """
 import asyncio, sys
@@ -224,17 +233,17 @@ def checked_out(revision: str) -> Iterator[Path]:
             subprocess.run(["git", "worktree", "remove", "--force", tree], check=True)  # noqa: S607
 
 
-def drain(source: Path, jobs: int, *, on_redis: bool, with_scrapes: bool) -> float:
+def drain(source: Path, *, on_redis: bool, with_scrapes: bool = False, program: str = DRAIN) -> float:
     """Return the jobs per second of one worker with this source code, on a new store."""
     with tempfile.TemporaryDirectory() as folder:
         if not on_redis:
-            return run_program(source, f"sqlite:///{folder}/jobs.db", jobs, with_scrapes=with_scrapes)
+            return run_program(program, source, f"sqlite:///{folder}/jobs.db", with_scrapes=with_scrapes)
         with running_server(Path(folder)) as server:
-            return run_program(source, server.url, jobs, with_scrapes=with_scrapes)
+            return run_program(program, source, server.url, with_scrapes=with_scrapes)
 
 
-def run_program(source: Path, url: str, jobs: int, *, with_scrapes: bool) -> float:
-    command = [sys.executable, "-c", DRAIN, url, str(jobs)]
+def run_program(program: str, source: Path, url: str, *, with_scrapes: bool) -> float:
+    command = [sys.executable, "-c", program, url, str(DRAINED)]
     with scraped(source, url, wanted=with_scrapes):
         found = subprocess.run(command, env=environment_of(source), check=True, capture_output=True, text=True)
     return float(found.stdout)
@@ -251,7 +260,7 @@ def overhead(base: str, *, on_redis: bool, with_scrapes: bool, rounds: int) -> N
         for number in range(rounds):
             order = (before, here) if number % 2 else (here, before)
             rates = {
-                source: drain(source, DRAINED, on_redis=on_redis, with_scrapes=with_scrapes and source is here)
+                source: drain(source, on_redis=on_redis, with_scrapes=with_scrapes and source is here)
                 for source in order
             }
             ratios.append(rates[here] / rates[before])
@@ -259,9 +268,21 @@ def overhead(base: str, *, on_redis: bool, with_scrapes: bool, rounds: int) -> N
     print(f"median ratio {statistics.median(ratios):.3f} (bar: {0.90 if with_scrapes else 0.95})")
 
 
+def port(*, on_redis: bool, rounds: int) -> None:
+    here = Path(__file__).parents[1] / "src"
+    ratios = []
+    for number in range(rounds):
+        programs = (DRAIN, WITHOUT_PORT + DRAIN)
+        order = programs if number % 2 else programs[::-1]
+        rates = {program: drain(here, on_redis=on_redis, program=program) for program in order}
+        ratios.append(rates[programs[0]] / rates[programs[1]])
+        print(f"  {rates[programs[0]]:,.0f} jobs/s against {rates[programs[1]]:,.0f}: {ratios[-1]:.3f}", flush=True)
+    print(f"median ratio {statistics.median(ratios):.3f} (bar: 0.97)")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.history", description=__doc__)
-    parser.add_argument("what", nargs="+", choices=["size", "overhead"])
+    parser.add_argument("what", nargs="+", choices=["size", "overhead", "port"])
     parser.add_argument("--redis", action="store_true")
     parser.add_argument("--base", default="HEAD")
     parser.add_argument("--scraped", action="store_true")
@@ -272,6 +293,8 @@ def main() -> None:
         asyncio.run(size(on_redis=arguments.redis, jobs=arguments.jobs))
     if "overhead" in arguments.what:
         overhead(arguments.base, on_redis=arguments.redis, with_scrapes=arguments.scraped, rounds=arguments.rounds)
+    if "port" in arguments.what:
+        port(on_redis=arguments.redis, rounds=arguments.rounds)
 
 
 if __name__ == "__main__":
