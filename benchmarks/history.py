@@ -201,6 +201,7 @@ async def main() -> None:
     async with lane.open(), AsyncClient(transport=ASGITransport(app), base_url="http://api") as client:
         while True:
             (await client.get("/metrics")).raise_for_status()
+            print("scraped", flush=True)
             await asyncio.sleep(1)
 
 asyncio.run(main())
@@ -213,7 +214,10 @@ def scraped(source: Path, url: str, *, wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    with subprocess.Popen([sys.executable, "-c", SCRAPE, url], env=environment_of(source)) as process:
+    command = [sys.executable, "-c", SCRAPE, url]
+    with subprocess.Popen(command, env=environment_of(source), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # its start is over
         yield
         still_running = process.poll() is None
         process.kill()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from sidelane.conformance.stores.actions import LEASE, claim, finish, specs, start, submit
+from sidelane.conformance.stores.actions import LEASE, claim, finish, slot_limit, specs, start, submit
 from sidelane.conformance.stores.counting import tally
 from sidelane.conformance.stores.history_cells import sweep_until_done
 from sidelane.model.history import HOUR, MINUTE, STEPS, TEN_MINUTES, TOP_USERS
@@ -101,3 +101,19 @@ async def test_the_server_of_a_store_is_another_after_a_restart(server: RunningS
     server.stop()
     server.start()
     assert (await store.info()).server not in (before, "")
+
+
+async def test_limits_that_are_not_used_any_more_leave_the_index(
+    server: RunningServer, store: Store, name: str
+) -> None:
+    limits = (slot_limit(1, "wait"),)
+    claimed = await start(store, *specs("a", limits=limits))
+    await submit(store, *specs("b", limits=limits))
+    assert await claim(store) == []
+    assert [(each.id, each.used, each.waiting) for each in await store.limits()] == [("few/k", 1, 1)]
+    assert keys_of(server, name, "limit_ids")
+    await finish(store, claimed, Succeeded("1"))
+    await finish(store, (await claim(store))[0], Succeeded("1"))
+    await sweep_until_done(store)
+    assert await store.limits() == []
+    assert not keys_of(server, name, "limit_ids")

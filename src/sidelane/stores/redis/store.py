@@ -44,7 +44,7 @@ from sidelane.stores.serialization import dump_problem, dump_schedule, dump_work
 from sidelane.stores.validation import check_batch, check_schedule, spec_problem
 
 _MAX_POSITION = 1000  # `queue_position` counts no further
-_SCAN_COUNT = 1000  # keys per step of SCAN
+_SCAN_COUNT = 1000  # members per step of SSCAN
 _MAX_READ_SIZE = 262_144  # bytes of events in one reply, plus at most one event per log
 _MAX_NUMBER = 2**52  # a Lua number holds it exactly
 _LEASE_STATUSES = (LeaseStatus.LOST, LeaseStatus.HELD, LeaseStatus.CANCEL)
@@ -173,8 +173,7 @@ class RedisStore:
 
     async def limits(self) -> list[LimitStats]:
         found: list[LimitStats] = []
-        names = await self._scan("slots:", "rate:", "blocked:slots:", "blocked:rate:")
-        for chunk, _ in chunks(sorted(names), cost_of_one):
+        for chunk, _ in chunks(sorted(await self._limit_ids()), cost_of_one):
             found += map(replies.limit_stats_of, await self._server.run("limits", *chunk))
         return found
 
@@ -288,17 +287,14 @@ class RedisStore:
             answers += await self._server.run(verb, *before, *chunk)
         return answers
 
-    async def _scan(self, *prefixes: str) -> set[str]:
-        """Scan the store's keys for some prefixes. Returns the part of each key after the prefix."""
-        found: set[str] = set()
-        for prefix in prefixes:
-            start, cursor = f"{self._prefix}:{prefix}", "0"
-            while True:
-                cursor, keys = await self._server.command("SCAN", cursor, "MATCH", f"{start}*", "COUNT", _SCAN_COUNT)
-                found.update(key.removeprefix(start) for key in keys)
-                if cursor == "0":
-                    break
-        return found
+    async def _limit_ids(self) -> set[str]:
+        """Return the limits that are used or waited for, and some that were until lately."""
+        found, cursor = set[str](), "0"
+        while True:
+            cursor, ids = await self._server.command("SSCAN", f"{self._prefix}:limit_ids", cursor, "COUNT", _SCAN_COUNT)
+            found.update(ids)
+            if cursor == "0":
+                return found
 
     async def _run_chunks(
         self,

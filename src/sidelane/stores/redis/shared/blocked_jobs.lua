@@ -25,6 +25,7 @@ local function block(id, row, limit)
   add_transition(row, 'blocked', limit_id(row, limit))
   call('ZADD', PREFIX .. 'blocked:' .. limit_name, float_text(-tonumber(row[PRIORITY])), sort_key(row[SEQUENCE], id))
   call('ZADD', PREFIX .. 'blocked_limits', 'NX', 0, limit_name)
+  call('SADD', PREFIX .. 'limit_ids', limit_name:match('^%a+:(.*)$'))
   if limit.window then
     call('ZADD', PREFIX .. 'rate_wakeups', float_text(NOW + rate_wait(limit, key)), limit_name)
   end

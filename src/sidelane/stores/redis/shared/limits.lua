@@ -7,6 +7,7 @@
 --
 -- Keys: slots:<limit>        set: jobs that have a slot
 --       rate:<limit>         the rate's theoretical arrival time (GCRA), interval and burst; it expires when it has no effect
+--       limit_ids            set: limits that were used or waited for; sweeps remove those that are not any more
 --       replaceable:<limit>  zset: of a limit that replaces, its unfinished jobs without a cancel request, by sequence
 
 local TIME_TOLERANCE = 1e-6 -- seconds; the precision of a float that holds the current time
@@ -253,6 +254,13 @@ local function write_slots(command, changes)
 end
 
 on_commit[#on_commit + 1] = function()
+  local ids = {}
+  for _, keys in ipairs({ acquired, debited }) do
+    for key in pairs(keys) do
+      ids[#ids + 1] = key:match('^%a+:(.*)$', #PREFIX + 1)
+    end
+  end
+  in_chunks('SADD', PREFIX .. 'limit_ids', ids)
   write_slots('SADD', acquired)
   write_slots('SREM', released)
   for key, limit in pairs(debited) do

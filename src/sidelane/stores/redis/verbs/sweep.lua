@@ -8,6 +8,8 @@
 -- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, the seconds until a
 --          worker's or an external job's lease ends and until a schedule fires ('-': none), and the ids of the jobs that ended.
 
+local MAX_CHECKED_LIMITS = 50 -- of which a sweep looks whether they are still used
+
 local lease, limit = next_number(), next_number()
 local budget = limit
 
@@ -49,6 +51,11 @@ ended = ended + spend(fail_expired(budget))
 spend(continue_cascades(budget))
 spend(unblock_rates(budget))
 spend(sweep_limits(budget))
+for _, id in ipairs(call('SRANDMEMBER', PREFIX .. 'limit_ids', MAX_CHECKED_LIMITS)) do
+  if call('EXISTS', PREFIX .. 'slots:' .. id, PREFIX .. 'rate:' .. id, PREFIX .. 'blocked:slots:' .. id, PREFIX .. 'blocked:rate:' .. id) == 0 then
+    call('SREM', PREFIX .. 'limit_ids', id)
+  end
+end
 local queues = call('HKEYS', PREFIX .. 'queues')
 for _, queue in ipairs(queues) do
   spend(promote_delayed(queue, budget))
