@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -22,8 +22,9 @@ import apsw
 import redis
 
 from benchmarks.server import running_server
+from sidelane.admin.figures import read_history
 from sidelane.model.event import NewEvent
-from sidelane.model.history import HOUR, MINUTE, TEN_MINUTES, HistoryQuery
+from sidelane.model.history import HOUR
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure, JobSpec
 from sidelane.model.outcome import AttemptResult, Failed, Outcome, Retried, Succeeded
@@ -125,24 +126,25 @@ async def size(*, on_redis: bool, jobs: int) -> None:
         series = {cell.series for cell in await store.totals()}
         print(f"{jobs:,} jobs, {hours:g} h, {len(series)} series, run in {took:.0f} s")
         print(f"history: {size / 2**20:.1f} MB (bar: {MAX_BYTES / 2**20:.0f})")
-        for name, length, step in (
-            ("2 h by minute", 2, MINUTE),
-            ("24 h by ten minutes", 24, TEN_MINUTES),
-            ("72 h by hour", 72, HOUR),
-        ):
+        for hours_shown in (2, 24, 72):
             for queue in (None, "queue-0"):
-                query = HistoryQuery(since=clock() - length * HOUR, until=clock(), step=step, queue=queue)
-                await report_reads(store, query, f"{name}, {queue or 'all queues'}")
+                await report_chart(store, hours_shown, queue)
 
 
-async def report_reads(store: Store, query: HistoryQuery, name: str) -> None:
+async def report_chart(store: Store, hours: int, queue: str | None) -> None:
+    """Print how long it takes to read the history of some hours and to add it up by queue."""
     took = []
     cells = 0
     for _ in range(READS):
         began = time.perf_counter()
-        cells = len(await store.history(query))
+        history = await read_history(store, hours * HOUR, queue=queue)
+        history.by_queue()
         took.append(time.perf_counter() - began)
-    print(f"  {name}: {cells:,} cells in {statistics.median(took) * 1000:.1f} ms (bar: {MAX_READ * 1000:.0f})")
+        cells = len(history.cells)
+    milliseconds = statistics.median(took) * 1000
+    print(
+        f"  {hours} h of {queue or 'all queues'}: {cells:,} cells in {milliseconds:.1f} ms (bar: {MAX_READ * 1000:.0f})"
+    )
 
 
 DRAIN = """
@@ -259,29 +261,32 @@ def environment_of(source: Path) -> dict[str, str]:
 
 def overhead(base: str, *, on_redis: bool, with_scrapes: bool, rounds: int) -> None:
     here = Path(__file__).parents[1] / "src"
-    ratios = []
     with checked_out(base) as before:
-        for number in range(rounds):
-            order = (before, here) if number % 2 else (here, before)
-            rates = {
-                source: drain(source, on_redis=on_redis, with_scrapes=with_scrapes and source is here)
-                for source in order
-            }
-            ratios.append(rates[here] / rates[before])
-            print(f"  {rates[here]:,.0f} jobs/s against {rates[before]:,.0f}: {ratios[-1]:.3f}", flush=True)
-    print(f"median ratio {statistics.median(ratios):.3f} (bar: {0.90 if with_scrapes else 0.95})")
+        compare(
+            lambda: drain(here, on_redis=on_redis, with_scrapes=with_scrapes),
+            lambda: drain(before, on_redis=on_redis),
+            rounds=rounds, bar=0.90 if with_scrapes else 0.95,
+        )  # fmt: skip
 
 
 def port(*, on_redis: bool, rounds: int) -> None:
     here = Path(__file__).parents[1] / "src"
+    compare(
+        lambda: drain(here, on_redis=on_redis),
+        lambda: drain(here, on_redis=on_redis, program=WITHOUT_PORT + DRAIN),
+        rounds=rounds, bar=0.97,
+    )  # fmt: skip
+
+
+def compare(new: Callable[[], float], old: Callable[[], float], *, rounds: int, bar: float) -> None:
+    """Measure two rates in pairs, each of them first in every other pair, and print the median of their ratios."""
     ratios = []
     for number in range(rounds):
-        programs = (DRAIN, WITHOUT_PORT + DRAIN)
-        order = programs if number % 2 else programs[::-1]
-        rates = {program: drain(here, on_redis=on_redis, program=program) for program in order}
-        ratios.append(rates[programs[0]] / rates[programs[1]])
-        print(f"  {rates[programs[0]]:,.0f} jobs/s against {rates[programs[1]]:,.0f}: {ratios[-1]:.3f}", flush=True)
-    print(f"median ratio {statistics.median(ratios):.3f} (bar: 0.97)")
+        order = (old, new) if number % 2 else (new, old)
+        rates = {measure: measure() for measure in order}
+        ratios.append(rates[new] / rates[old])
+        print(f"  {rates[new]:,.0f} jobs/s against {rates[old]:,.0f}: {ratios[-1]:.3f}", flush=True)
+    print(f"median ratio {statistics.median(ratios):.3f} (bar: {bar})")
 
 
 def main() -> None:

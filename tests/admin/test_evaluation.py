@@ -1,4 +1,4 @@
-"""Findings of a real store: each appears with its cause, keeps its beginning, and goes with its end."""
+"""Findings of a real store: each appears with its cause, keeps its start time, and ends with its cause."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -210,7 +210,7 @@ def histogram(counts: Counts, first: Count) -> Histogram:
 
 def add_duration(counts: dict[int, int], first: Count, seconds: float) -> None:
     """Count a duration in the histogram whose first bucket is `WAIT`, `RUN` or `FIRST_EVENT`."""
-    bucket = first + bisect_left(BUCKETS, seconds)
+    bucket = first + bucket_of(seconds)
     counts[bucket] = counts.get(bucket, 0) + 1
     add(counts, _TOTALS[first], milliseconds(seconds))
 

@@ -9,7 +9,7 @@ SELECT blocked_by FROM jobs WHERE seq = ?
 -- A job may be blocked again, if it is claimed by id. Parameters: seq, limit_id, now, transitions to add. Row: id, queue, isolated, priority, user.
 UPDATE jobs
    SET state = -1, blocked_by = ?2, delay = NULL, blocked_at = coalesce(blocked_at, ?3),
-       transitions = CASE WHEN state = -1 AND blocked_by = ?2 THEN transitions ELSE substr(transitions || ?4, -8192) END
+       transitions = CASE WHEN state = -1 AND blocked_by = ?2 THEN transitions ELSE substr(transitions || ?4, -MAX_TRANSITIONS) END
  WHERE seq = ?1 RETURNING id, queue, isolated, priority, user
 
 -- :with_blocked_jobs
@@ -33,7 +33,7 @@ SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_unblocked WHERE state =
 
 -- :unblock
 -- Parameters: seq, now, transitions to add.
-UPDATE jobs SET state = 0, due = ?2, blocked_at = NULL, transitions = substr(transitions || ?3, -8192) WHERE seq = ?1
+UPDATE jobs SET state = 0, due = ?2, blocked_at = NULL, transitions = substr(transitions || ?3, -MAX_TRANSITIONS) WHERE seq = ?1
 
 -- :with_unblocked_and_blocked
 -- Limits with unblocked and with blocked jobs. The recursion steps from one limit to the next, each of which may have many jobs.

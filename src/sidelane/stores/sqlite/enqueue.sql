@@ -28,7 +28,7 @@ UPDATE jobs
    SET state = ?2, due = ?3, delay = ?4, failures = ?5, worker_losses = ?6, finished_nonce = ?7, epoch = ?8, last = ?9, progress = ?10,
        expires_at = ?11, isolated = ?12, log_space = ?13, cancel_requested = 0, worker = NULL, claim_request = NULL, claim_position = NULL, nonce = NULL,
        lease_expires = NULL, lease_duration = NULL, ordinal = 0, blocked_by = NULL, blocked_at = NULL,
-       first_event = NULL, last_event = NULL, transitions = substr(transitions || ?14, -8192)
+       first_event = NULL, last_event = NULL, transitions = substr(transitions || ?14, -MAX_TRANSITIONS)
  WHERE seq = ?1
 
 -- :exists

@@ -9,6 +9,7 @@ from typing import Any
 import apsw
 
 from sidelane.model.history import Series
+from sidelane.model.transition import MAX_TRANSITIONS
 from sidelane.stores.contract import batch_topic, job_topic, queue_topic, value_topic, worker_topic
 
 _NAME = re.compile(r"^-- :(\w+)\n", re.MULTILINE)
@@ -18,10 +19,12 @@ class Statements:
     """The statements of one `.sql` file, each an attribute.
 
     A statement begins with a line `-- :its_name` and ends before the next such line. The text above the first is a comment.
+    `MAX_TRANSITIONS` stands for its value.
     """
 
     def __init__(self, path: Path) -> None:
-        _header, *parts = _NAME.split(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8").replace("MAX_TRANSITIONS", str(MAX_TRANSITIONS))
+        _header, *parts = _NAME.split(text)
         self._path = path
         self.__dict__.update({name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)})
 

@@ -53,12 +53,3 @@ local function persist_end_event(id, row)
   local data = row[PROBLEM] or result_of(id, row) or ''
   call('RPUSH', PREFIX .. 'log:' .. id, row[EPOCH] .. ' ' .. float_text(row[ENDED]) .. '\n\n' .. row[STATE] .. data)
 end
-
--- Read entries from the arguments.
-local function next_entries()
-  local entries = {}
-  for index = 1, 2 * next_number() do
-    entries[index] = next_arg()
-  end
-  return entries
-end

@@ -39,10 +39,7 @@ end
 
 -- Return true if most of a queue's running jobs are those of one user, so that this user's next job waits for them.
 local function waits_for_own_jobs(queue, user, running)
-  if user == '' or running == 0 then
-    return false
-  end
-  return 2 * (tonumber(call('HGET', PREFIX .. 'running_users:' .. queue, user)) or 0) > running
+  return user ~= '' and 2 * (tonumber(call('HGET', PREFIX .. 'running_users:' .. queue, user)) or 0) > running
 end
 
 local function isolated_count(queue)

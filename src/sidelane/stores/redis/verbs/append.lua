@@ -5,6 +5,15 @@
 -- Arguments: count, then for each: id, attempt, nonce, ordinal, count of entries, then name and data of each.
 -- Returns for each: 1, or 0 if the lease is lost.
 
+-- Read entries from the arguments.
+local function next_entries()
+  local entries = {}
+  for index = 1, 2 * next_number() do
+    entries[index] = next_arg()
+  end
+  return entries
+end
+
 local appends, ids, replies = {}, {}, {}
 for index = 1, next_number() do
   ids[index] = next_arg()

@@ -8,5 +8,5 @@
 UPDATE jobs
    SET worker = NULL, claim_request = NULL, claim_position = NULL, lease_expires = ?2, lease_duration = ?3, ordinal = ?4, epoch = ?5,
        last = ?6, progress = ?7, log_space = ?8, first_event = ?9, last_event = ?10,
-       transitions = substr(transitions || ?11, -8192)
+       transitions = substr(transitions || ?11, -MAX_TRANSITIONS)
  WHERE seq = ?1

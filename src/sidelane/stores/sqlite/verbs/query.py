@@ -89,8 +89,7 @@ def stats(tx: Transaction) -> list[QueueStats]:
         waits = [
             tx.now - max(resumed, head_since if user else due)
             for user, head_since, due, _, _ in first_jobs
-            if not running
-            or 2 * running_by_user.get((name, user), 0) <= running  # else it waits for its user's own jobs
+            if 2 * running_by_user.get((name, user), 0) <= running  # else it waits for its user's own jobs
         ]
         found.append(
             QueueStats(
