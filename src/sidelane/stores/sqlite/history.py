@@ -208,8 +208,13 @@ def start_of_cell(at: float, step: int) -> int:
 
 def load_counts(text: str) -> dict[int, int]:
     """Return the counts of a cell from its text, a JSON list of fields and amounts in turn."""
-    values = iter(json.loads(text))
-    return dict(zip(values, values, strict=True))
+    return load_all_counts([text])[0]
+
+
+def load_all_counts(texts: Iterable[str]) -> list[dict[int, int]]:
+    """Return the counts of many cells. They are decoded together, because that is faster."""
+    pairs = (iter(values) for values in json.loads(f"[{','.join(texts)}]"))
+    return [dict(zip(each, each, strict=True)) for each in pairs]
 
 
 def _joined(text: str | None, counts: Counts) -> str:

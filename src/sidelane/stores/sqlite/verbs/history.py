@@ -1,7 +1,7 @@
 """history, totals, top_users: the reads of history."""
 
 from sidelane.model.history import HOUR, TOP_USERS, HistoryCell, HistoryQuery, Series, UserUsage, merge
-from sidelane.stores.sqlite.history import TOTALS, Amount, load_counts, start_of_cell
+from sidelane.stores.sqlite.history import TOTALS, Amount, load_all_counts, load_counts, start_of_cell
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
@@ -17,11 +17,9 @@ def history(tx: Transaction, query: HistoryQuery) -> list[HistoryCell]:
         if query.queue in (None, name.queue) and query.task in (None, name.task)
     }
     first, end = start_of_cell(query.since, query.step), query.until
-    cells = {
-        (at, series): load_counts(text)
-        for at, series, text in tx.all(SQL.cells, query.step, first, end)
-        if series in wanted
-    }
+    found = [row for row in tx.all(SQL.cells, query.step, first, end) if row[1] in wanted]
+    counts = load_all_counts(text for _, _, text in found)
+    cells = {(at, series): each for (at, series, _), each in zip(found, counts, strict=True)}
     for minute, series, text in tx.all(SQL.open_cells, first, start_of_cell(end, query.step) + query.step):
         at = start_of_cell(minute, query.step)
         if series in wanted and at < end:
