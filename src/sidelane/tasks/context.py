@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -11,6 +12,7 @@ from sidelane.model.history import Usage
 from sidelane.model.job import JobSpec
 from sidelane.tasks.job import Job
 from sidelane.tasks.task import Call, Task, check_lane, ensure_call
+from sidelane.telemetry.tracer import NO_TRACER, Tracer
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class Context:
     remaining: float | None = None
     payload_limit: int = 1_048_576
     channel: TaskChannel = field(repr=False, compare=False)
+    tracer: Tracer = field(default=NO_TRACER, repr=False, compare=False)
 
     @property
     def idempotency_key(self) -> str:
@@ -102,6 +105,10 @@ class Context:
             call = call.with_options(user=self.user)
         spec = call.spec(parent=self.job_id, trace=self.trace, cascade=cancel == "cascade")
         return self.channel.submit(call.task, spec)
+
+
+current_context: ContextVar[Context | None] = ContextVar("sidelane_context", default=None)
+"""The context of the attempt to which the running code belongs, on the event loop, in a thread or in a child process."""
 
 
 class Completed:

@@ -28,6 +28,7 @@ from sidelane.telemetry.events import (
 )
 from sidelane.telemetry.figures import LATENCY_BUCKETS, PROCESS_FIGURES, Latency, ProcessFigures
 from sidelane.telemetry.port import Listener, Telemetry
+from sidelane.telemetry.tracer import Span, SpanKind, Tracer
 
 __all__ = [
     "LATENCY_BUCKETS",
@@ -50,6 +51,8 @@ __all__ = [
     "MessagesHandled",
     "ProcessFigures",
     "RefusedBy",
+    "Span",
+    "SpanKind",
     "StoreCalled",
     "StreamClosed",
     "StreamKind",
@@ -57,6 +60,7 @@ __all__ = [
     "StreamSlow",
     "Telemetry",
     "TelemetryEvent",
+    "Tracer",
     "Usage",
     "Wait",
     "WorkersLost",

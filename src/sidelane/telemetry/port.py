@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, get_args
 
 from sidelane.telemetry.events import TelemetryEvent
+from sidelane.telemetry.tracer import NO_TRACER
 
 Listener = Callable[[Any], None]
 """Takes each report of the kinds that it has subscribed to."""
@@ -17,11 +18,13 @@ logger = logging.getLogger(__name__)
 class Telemetry:
     """Passes reports to listeners. What no listener wants is not even built.
 
-    So the parts of a process ask first: `if telemetry.wants(JobSubmitted): telemetry.report(JobSubmitted(…))`.
+    So the parts of a process ask first: `if telemetry.wants(JobSubmitted): telemetry.report(JobSubmitted(…))`. `tracer` records
+    spans.
     """
 
     def __init__(self) -> None:
         self.active = False  # whether there are listeners
+        self.tracer = NO_TRACER
         self._listeners: dict[type[TelemetryEvent], tuple[Listener, ...]] = {}
         self._failed: set[int] = set()  # ids of listeners whose first error was logged
 

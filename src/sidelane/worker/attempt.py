@@ -267,6 +267,7 @@ class Attempt:
             remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
             channel=channel,
+            tracer=client.telemetry.tracer,
         )
 
     def _is_stopping(self) -> bool:

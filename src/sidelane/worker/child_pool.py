@@ -31,6 +31,9 @@ from sidelane.worker.outcome import ProcessDied, ProcessNotReady
 Submit = Callable[[JobSpec], Awaitable[Submission]]
 """Submits a job for a task in a child process."""
 
+NOT_SENT = frozenset({"channel", "tracer"})
+"""Fields of a context that a child process has by itself."""
+
 START_TIMEOUT = 60.0
 """Seconds for a child process to import its task and open its resources."""
 
@@ -123,7 +126,7 @@ class ChildProcess:
         `submit` is called for jobs that the task submits, and `failures` is as for `classify_error`. Raises `ProcessDied` if the
         child dies meanwhile.
         """
-        values = {each.name: getattr(context, each.name) for each in fields(context) if each.name != "channel"}
+        values = {each.name: getattr(context, each.name) for each in fields(context) if each.name not in NOT_SENT}
         request = {"task": task.name, "arguments": arguments, "version": version, "failures": failures}
         await self._send(pack({**request, "context": values}))
         while line := await self._receive():
