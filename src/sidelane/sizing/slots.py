@@ -1,4 +1,4 @@
-"""Slots that a load needs, by Little's law: on average, arrivals per second × seconds of each are busy at once.
+"""Slots that a load needs, by Little's law: on average, arrivals per second times seconds of each job are busy at once.
 
 J. D. C. Little, "A Proof for the Queuing Formula L = λW", Operations Research 9 (1961).
 """
