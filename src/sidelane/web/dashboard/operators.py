@@ -1,0 +1,70 @@
+"""Operators: who opened a page of the dashboard, and what they may do."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sidelane.model.errors import SidelaneError
+
+
+class Role(StrEnum):
+    """What an operator may do: see everything, or also change it."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A person who may open the dashboard. `name` is shown in audit lines."""
+
+    name: str
+    role: Role = Role.VIEWER
+
+
+OperatorDependency = Callable[..., Operator | Awaitable[Operator | None] | None]
+"""The application's dependency that returns the current operator, or None for a person who may not open the dashboard."""
+
+Permission = Callable[[Operator, str, str], bool]
+"""Decides whether an operator may do an action, e.g. "queue.pause", to an object, e.g. the name of the queue."""
+
+
+class Closed(SidelaneError):
+    """The dashboard is closed: the application has not said who may open it."""
+
+    status = 403
+
+
+class NotSignedIn(SidelaneError):
+    """This page is for operators, and this request is of no operator."""
+
+    status = 401
+
+
+class NotAllowed(SidelaneError):
+    """This operator may not do that."""
+
+    status = 403
+
+
+class ForeignRequest(SidelaneError):
+    """The request does not come from a page of this dashboard, or the page is too old. Reload the page and try again."""
+
+    status = 403
+
+
+def by_role(operator: Operator, action: str, target: str) -> bool:
+    """Allow every action to operators, and none to viewers."""
+    return operator.role is Role.OPERATOR
+
+
+def checked_operator(found: Any) -> Operator:
+    """Return what the application's dependency returned. Raises `NotSignedIn` for None, and TypeError for anything else."""
+    if found is None:
+        raise NotSignedIn
+    if not isinstance(found, Operator):
+        raise TypeError(
+            f"The dashboard's `operator` returned {type(found).__name__}, which is neither an Operator nor None."
+        )
+    return found

@@ -1,0 +1,73 @@
+"""Shared reads: what many open pages ask of the store at the same moment is read once."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from sidelane.admin.figures import History, read_history
+from sidelane.admin.findings.evaluation import Attention
+from sidelane.admin.findings.finding import Finding
+from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
+from sidelane.stores.contract import Store
+
+T = TypeVar("T")
+
+STATS_FOR: Final = 0.5
+"""Seconds for which counts of queues, workers and limits are shown without reading them again."""
+
+FINDINGS_FOR: Final = 5.0
+"""The same for findings, which take more reads."""
+
+HISTORY_FOR: Final = 10.0
+"""The same for charts. Their newest point grows meanwhile."""
+
+
+class SharedReads:
+    """Reads of one store, for all pages of a process. A read in progress serves everyone who asks meanwhile."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._attention = Attention(store)
+        self._reads: dict[object, tuple[float, asyncio.Task[Any]]] = {}
+
+    async def stats(self) -> list[QueueStats]:
+        """Return the counts of every queue. Raises `StoreError`, as all reads do."""
+        return await self._shared("stats", STATS_FOR, self.store.stats)
+
+    async def workers(self) -> list[WorkerInfo]:
+        """Return the live workers and API processes."""
+        return await self._shared("workers", STATS_FOR, self.store.workers)
+
+    async def limits(self) -> list[LimitStats]:
+        """Return the limits that are used or waited for."""
+        return await self._shared("limits", STATS_FOR, self.store.limits)
+
+    async def findings(self) -> Sequence[Finding]:
+        """Return what needs a person, worst first; muted findings are last."""
+        return await self._shared("findings", FINDINGS_FOR, self._attention.findings)
+
+    async def history(self, seconds: float, *, queue: str | None = None, task: str | None = None) -> History:
+        """Return the history of the last `seconds`, of everything or of one queue or task."""
+        key = ("history", seconds, queue, task)
+        return await self._shared(key, HISTORY_FOR, lambda: read_history(self.store, seconds, queue=queue, task=task))
+
+    async def _shared(self, key: object, lasts: float, read: Callable[[], Awaitable[T]]) -> T:
+        until, task = self._reads.get(key, (0.0, None))
+        if task is None or time.monotonic() >= until or (task.done() and _failed(task)):
+            self._forget_old()
+            task = asyncio.ensure_future(_call(read))
+            self._reads[key] = time.monotonic() + lasts, task
+        return cast(T, await asyncio.shield(task))
+
+    def _forget_old(self) -> None:
+        now = time.monotonic()
+        self._reads = {key: read for key, read in self._reads.items() if read[0] > now}
+
+
+async def _call(read: Callable[[], Awaitable[T]]) -> T:
+    return await read()
+
+
+def _failed(task: "asyncio.Task[Any]") -> bool:
+    return task.cancelled() or task.exception() is not None
