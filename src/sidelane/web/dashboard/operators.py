@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from sidelane.model.errors import SidelaneError
 
@@ -30,18 +29,6 @@ Permission = Callable[[Operator, str, str], bool]
 """Decides whether an operator may do an action, e.g. "queue.pause", to an object, e.g. the name of the queue."""
 
 
-class Closed(SidelaneError):
-    """The dashboard is closed: the application has not said who may open it."""
-
-    status = 403
-
-
-class NotSignedIn(SidelaneError):
-    """This page is for operators, and this request is of no operator."""
-
-    status = 401
-
-
 class NotAllowed(SidelaneError):
     """This operator may not do that."""
 
@@ -57,14 +44,3 @@ class ForeignRequest(SidelaneError):
 def by_role(operator: Operator, action: str, target: str) -> bool:
     """Allow every action to operators, and none to viewers."""
     return operator.role is Role.OPERATOR
-
-
-def checked_operator(found: Any) -> Operator:
-    """Return what the application's dependency returned. Raises `NotSignedIn` for None, and TypeError for anything else."""
-    if found is None:
-        raise NotSignedIn
-    if not isinstance(found, Operator):
-        raise TypeError(
-            f"The dashboard's `operator` returned {type(found).__name__}, which is neither an Operator nor None."
-        )
-    return found

@@ -71,7 +71,7 @@ def seconds_text(seconds: float | None) -> str:
 def time_element(at: float | None) -> Markup:
     """Return a `time` element, which a script shows in the reader's time zone."""
     if at is None:
-        return Markup(NOTHING)
+        return Markup("{}").format(NOTHING)
     text = rfc3339(at)
     return Markup('<time datetime="{}">{}</time>').format(text, text[:19].replace("T", " "))
 

@@ -19,9 +19,10 @@ from sidelane.model.errors import SidelaneError, StoreError
 from sidelane.model.signing import is_signature, sign
 from sidelane.stores.contract import Store
 from sidelane.web.dashboard.feed import Feed
-from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Operator, Permission
+from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Operator, OperatorDependency, Permission
 from sidelane.web.dashboard.reads import SharedReads
 from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render
+from sidelane.web.dashboard.sessions import Sessions
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
@@ -40,6 +41,9 @@ TOKEN_HOURS: Final = 12
 
 DONE_COOKIE: Final = "sidelane_done"
 LANGUAGE_COOKIE: Final = "sidelane_language"
+THEME_COOKIE: Final = "sidelane_theme"
+
+THEMES: Final = ("light", "dark")
 
 MAX_DONE: Final = 300
 """Characters of the message that follows an action."""
@@ -78,19 +82,32 @@ class Options:
 class Site:
     """The pages of one dashboard, and what they share."""
 
-    def __init__(self, lane: Sidelane, router: APIRouter, operator: Callable[..., Any], options: Options) -> None:
+    def __init__(
+        self,
+        lane: Sidelane,
+        router: APIRouter,
+        *,
+        operator: OperatorDependency | None,
+        sessions: Sessions | None,
+        options: Options,
+    ) -> None:
         self.lane = lane
         self.options = options
+        self.sessions = sessions
+        self.configured = operator is not None or sessions is not None
         self._router = router
-        self._operator = operator
+        self._operator = operator or self._signed_in
         self._shared: tuple[Store, SharedReads, Feed] | None = None
 
     def get(self, path: str, page: "Handler") -> None:
         """Add a page."""
         self._add("GET", path, page, None)
 
-    def post(self, path: str, act: "Handler", *, action: str) -> None:
-        """Add an action, e.g. "queue.pause". The request must come from a page of this dashboard, by who may do that."""
+    def post(self, path: str, act: "Handler", *, action: str | None) -> None:
+        """Add an action, e.g. "queue.pause". Its requests must come from pages of this dashboard, and from who may do it.
+
+        None is for what concerns only the reader.
+        """
         self._add("POST", path, act, action)
 
     @property
@@ -103,6 +120,12 @@ class Site:
         """The feed of the open store. Raises `LaneNotOpen`."""
         return self._of_store()[2]
 
+    def closed(self, request: Request, base: str) -> Response:
+        """Answer a person who may not open the dashboard: with the sign-in page, or with how to open the dashboard."""
+        if self.sessions is not None and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+            return RedirectResponse(f"{base}sign-in", HTTPStatus.SEE_OTHER)
+        return bare_page(request, "closed.html", HTTPStatus.FORBIDDEN, base=base, configured=self.configured)
+
     def _of_store(self) -> tuple[Store, SharedReads, Feed]:
         store = self.lane.client.store
         if self._shared is None or self._shared[0] is not store:  # the lane was opened again
@@ -110,11 +133,22 @@ class Site:
             self._shared = store, reads, Feed(reads)
         return self._shared
 
+    async def _signed_in(self, request: Request) -> Operator | None:
+        return None if self.sessions is None else await self.sessions.operator(request, self.lane.client)
+
     def _add(self, method: str, path: str, handler: "Handler", action: str | None) -> None:
+        base = "../" * (path.count("/") - 1) or "./"
+
         async def endpoint(request: Request, operator: Any = Depends(self._operator)) -> Response:
-            view = View(self, request, operator, base="../" * (path.count("/") - 1) or "./")
+            if operator is None:
+                return self.closed(request, base)
+            if not isinstance(operator, Operator):
+                raise TypeError(
+                    f"The dashboard's `operator` returned {type(operator).__name__}, not an Operator or None."
+                )
+            view = View(self, request, operator, base=base)
             try:
-                if action is not None:
+                if method == "POST":
                     await view.check(action)
                 return await handler(view)
             except SidelaneError as error:
@@ -153,8 +187,7 @@ class View:
     @cached_property
     def language(self) -> str:
         """The language that the reader has chosen, or that the browser prefers."""
-        chosen = self.request.cookies.get(LANGUAGE_COOKIE, "")
-        return chosen if chosen in LANGUAGES else chosen_language(self.request.headers.get("accept-language", ""))
+        return language_of(self.request)
 
     def path(self, name: str) -> str:
         """Return a part of the path, e.g. the name of a queue."""
@@ -171,13 +204,13 @@ class View:
         """Return whether the operator may do an action to an object."""
         return self.site.options.may(self.operator, action, target)
 
-    async def check(self, action: str) -> None:
+    async def check(self, action: str | None) -> None:
         """Raise `ForeignRequest` unless a page of this dashboard sent the request, and `NotAllowed`."""
         token = str((await self.form()).get("token", ""))
         site = self.request.headers.get("sec-fetch-site", "same-origin")
         if site != "same-origin" or not await self._is_token(token):
             raise ForeignRequest
-        if not self.may(action, next(iter(self.request.path_params.values()), "")):
+        if action is not None and not self.may(action, next(iter(self.request.path_params.values()), "")):
             raise NotAllowed(f"{self.operator.name} may not do that here ({action}).")
 
     async def page(self, template: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
@@ -186,7 +219,7 @@ class View:
         shared = {
             "base": self.base, "operator": self.operator, "title": self.site.options.title, "navigation": NAVIGATION,
             "token": await self._token(), "may": self.may, "now": time.time(), "done": done, "url": self.request.url,
-            "urgent": await self._urgent(),
+            "urgent": await self._urgent(), "theme": theme_of(self.request), "sessions": self.site.sessions is not None,
         }  # fmt: skip
         response = HTMLResponse(render(template, self.language, {**shared, **values}), status, headers=dict(HEADERS))
         if done:
@@ -205,7 +238,8 @@ class View:
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base
         response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
-        response.set_cookie(DONE_COOKIE, quote(message[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
+        if message:
+            response.set_cookie(DONE_COOKIE, quote(message[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
         return response
 
     async def _urgent(self) -> int:
@@ -235,6 +269,24 @@ class View:
 
     async def _key(self) -> bytes:
         return await self.client.key("dashboard forms")
+
+
+def language_of(request: Request) -> str:
+    """Return the language that the reader has chosen, or that the browser prefers."""
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    return chosen if chosen in LANGUAGES else chosen_language(request.headers.get("accept-language", ""))
+
+
+def theme_of(request: Request) -> str:
+    """Return the theme that the reader has chosen, or "" for that of the system."""
+    chosen = request.cookies.get(THEME_COOKIE, "")
+    return chosen if chosen in THEMES else ""
+
+
+def bare_page(request: Request, template: str, status: int, **values: Any) -> Response:
+    """Return a page for people who are not signed in."""
+    values |= {"theme": theme_of(request)}
+    return HTMLResponse(render(template, language_of(request), values), status, headers=dict(HEADERS))
 
 
 Handler = Callable[[View], Awaitable[Response]]
