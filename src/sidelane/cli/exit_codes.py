@@ -12,6 +12,7 @@ from sidelane.model.errors import (
     ConfigurationError,
     JobRemoved,
     NoSupervisor,
+    ServiceUnreachable,
     SidelaneError,
     StoreError,
     TransportError,
@@ -34,7 +35,9 @@ def exit_of(error: BaseException) -> Exit:
     match error:
         case ConfigurationError() | StoreError() | TransportError():
             return Exit.CONFIGURATION
-        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup() | NoSupervisor():
+        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup():
+            return Exit.UNKNOWN
+        case NoSupervisor() | ServiceUnreachable():
             return Exit.UNKNOWN
         case KeyboardInterrupt():
             return Exit.INTERRUPTED
