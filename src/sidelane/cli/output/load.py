@@ -135,6 +135,7 @@ def _facts(document: Document) -> Iterator[tuple[str, str | Text]]:
         ratio = light["p99_to_idle"]
         compared = "" if ratio is None else f"; p99 is {ratio:g} times that before the load"
         yield "light", f"{light['per_second']:.1f} a second{compared}"
+        yield "with ab", light["ab"]
     for route in document["heavy"]:
         yield "heavy", f"{route['route']}: {route['end']['per_second']:.1f} ended a second"
     yield "ended", ", ".join(f"{count:,} {outcome}" for outcome, count in document["outcomes"].items())

@@ -59,8 +59,9 @@ def _light(plan: LoadPlan, figures: LoadFigures) -> dict[str, Any]:
     idle, under_load = figures.idle.quantile(0.99), figures.light.quantile(0.99)
     return {
         "route": f"GET {plan.light}",
-        **_times(figures.light, figures.seconds),
+        **_times(figures.light, min(figures.seconds, plan.duration)),  # the light route is not awaited longer
         "idle": _quantiles(figures.idle),
+        "ab": ab_command(plan),
         "p99_to_idle": round(under_load / idle, 2) if idle and under_load else None,
     }
 
