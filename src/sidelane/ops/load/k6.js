@@ -23,19 +23,18 @@ function scenarios() {
     all.light = { executor: "constant-arrival-rate", exec: "light", duration: `${plan.duration}s`, preAllocatedVUs: 50,
                   ...rate(plan.light_rate) };
   }
+  const ending = { exec: "heavy", gracefulStop: timeout };
   if (plan.rate) {
-    const vus = Math.ceil(plan.rate * 10);
+    const vus = { preAllocatedVUs: Math.ceil(plan.rate * 10), maxVUs: Math.ceil(plan.rate * plan.timeout) + 10 };
+    const steady = rate(plan.rate);
     all.heavy = plan.ramp
-      ? { executor: "ramping-arrival-rate", exec: "heavy", preAllocatedVUs: vus, maxVUs: vus * 10, startRate: 0,
-          timeUnit: rate(plan.rate).timeUnit, stages: stages(rate(plan.rate).rate) }
-      : { executor: "constant-arrival-rate", exec: "heavy", preAllocatedVUs: vus, maxVUs: vus * 10,
-          duration: `${plan.duration}s`, ...rate(plan.rate) };
+      ? { executor: "ramping-arrival-rate", startRate: 0, timeUnit: steady.timeUnit, stages: stages(steady.rate), ...vus, ...ending }
+      : { executor: "constant-arrival-rate", duration: `${plan.duration}s`, ...steady, ...vus, ...ending };
   }
   if (plan.users) {
     all.heavy = plan.ramp
-      ? { executor: "ramping-vus", exec: "heavy", startVUs: 0, gracefulStop: timeout, gracefulRampDown: timeout,
-          stages: stages(plan.users) }
-      : { executor: "constant-vus", exec: "heavy", vus: plan.users, duration: `${plan.duration}s`, gracefulStop: timeout };
+      ? { executor: "ramping-vus", startVUs: 0, gracefulRampDown: timeout, stages: stages(plan.users), ...ending }
+      : { executor: "constant-vus", vus: plan.users, duration: `${plan.duration}s`, ...ending };
   }
   return all;
 }
