@@ -25,9 +25,9 @@ from sidelane.model.printable import printable
 from sidelane.processes.exit_code import Exit
 
 EXIT_CODES = """\
-Exit codes: 0 success · 1 a job or batch failed, a request was rejected, `check` or `attention` found something, or an \
-unexpected error · 2 wrong usage · 3 invalid settings, lane, store or transport · 4 no such job, queue, schedule, batch or \
-group, or nothing runs · 5 the watched job was cancelled · 130 interrupted."""
+Exit codes: 0 success · 1 a job or batch failed, a request was rejected, `check` or `attention` found something, requests of \
+a `load` failed, or an unexpected error · 2 wrong usage · 3 invalid settings, lane, store or transport · 4 no such job, queue, \
+schedule, batch or group, or nothing runs · 5 the watched job was cancelled · 130 interrupted."""
 
 
 def exit_of(error: BaseException) -> Exit:

@@ -76,13 +76,15 @@ def print_load(document: Document) -> None:
 
 
 def latency(seconds: float | None) -> str:
-    """Format a duration with three digits below ten seconds: "0.85 ms", "12 ms", "1.24 s", "2 min 4 s"."""
+    """Format a duration: "8.5 ms", "120 ms", "1.24 s", "12.5 s", "2 min 4 s"."""
     if seconds is None:
         return ""
     if seconds < 1:
         milliseconds = seconds * 1000
         return f"{milliseconds:.{0 if milliseconds >= 10 else 1}f} ms"
-    return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
 
 
 def _progress(document: Document) -> Text:
