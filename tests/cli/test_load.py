@@ -73,6 +73,8 @@ def url() -> Iterator[str]:
         ((URL, *CHAT, "--body", "{}", "--rate", "1"), "2 bodies for 1 routes"),
         ((URL, *CHAT, "--rate", "1", "-H", "X-User"), "write 'NAME: VALUE'"),
         ((URL, *CHAT, "--rate", "1", "-H", "X-User: a\nB: c"), "printable ASCII"),
+        ((URL, *CHAT, "--rate", "1", "-H", "X User: a"), "printable ASCII"),
+        (("http://127.0.0.1:99999", *CHAT, "--rate", "1"), "Port out of range"),
         ((URL, *CHAT, "--rate", "1", "--write", "jmeter"), "is not one of"),
     ],
 )

@@ -67,6 +67,10 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     async def malformed() -> StreamingResponse:
         return StreamingResponse(iter(["event: job\ndata: {\n\n"]), media_type="text/event-stream")
 
+    @service.app.post("/moved")
+    async def moved() -> Response:
+        return Response(status_code=307, headers={"Location": "/elsewhere"})
+
     @service.app.post("/silent")
     async def silent() -> Response:
         await asyncio.sleep(30)
@@ -184,6 +188,7 @@ async def test_what_is_refused_to_the_end_is_an_error(running: Running) -> None:
         ("/no-such-route", {}, "status 404"),
         ("/health/live", {"stream": True}, "status 405"),
         ("/malformed", {"stream": True}, "the answer is malformed"),
+        ("/moved", {}, "status 307"),
     ],
 )
 async def test_errors_are_counted_by_kind(running: Running, path: str, options: dict[str, Any], error: str) -> None:

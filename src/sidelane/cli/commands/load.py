@@ -1,6 +1,8 @@
 """`sidelane load`: send a load to a running service, and measure how quickly it answers."""
 
 import asyncio
+import re
+import resource
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +20,9 @@ from sidelane.ops.load.plan import HeavyRoute, LoadPlan
 from sidelane.processes.exit_code import Exit
 
 # Modules that send requests are imported in functions, because `sidelane --help` imports this module.
+
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""The name of a header (RFC 9110, 5.6.2)."""
 
 
 class Tool(StrEnum):
@@ -151,6 +156,8 @@ def load(
     from sidelane.ops.load.run import run_load
 
     figures = LoadFigures(plan)
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each stream is an open file
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -195,7 +202,7 @@ def _heavy_routes(paths: Sequence[str], bodies: Sequence[str]) -> list[HeavyRout
 def _header(text: str) -> tuple[str, str]:
     """Parse `NAME: VALUE`. Raises `typer.BadParameter`."""
     name, colon, value = (part.strip() for part in text.partition(":"))
-    if not name or not colon or not text.isascii() or not text.isprintable():
+    if not HEADER_NAME.fullmatch(name) or not colon or not value.isascii() or not value.isprintable():
         raise typer.BadParameter(f"{text!r}: write 'NAME: VALUE', in printable ASCII.", param_hint="--header")
     return name, value
 

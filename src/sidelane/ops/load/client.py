@@ -93,7 +93,7 @@ class LoadClient:
             answer = await self._http.get(path, headers=headers)
             if answer.status_code in REFUSALS:
                 self._figures.refused[answer.status_code] += 1
-            elif answer.is_error:
+            elif not answer.is_success:
                 raise Unsuccessful(f"status {answer.status_code}")
             else:
                 times.observe(time.monotonic() - due)
@@ -164,7 +164,7 @@ class LoadClient:
         while answer.status_code in (202, *REFUSALS):
             await asyncio.sleep(retry_after(answer))
             answer = await self._http.get(url, headers=request.headers)
-        if answer.is_error:
+        if not answer.is_success:
             raise Unsuccessful(f"the job failed with status {answer.status_code}")
         return "succeeded"
 
@@ -190,11 +190,11 @@ class LoadClient:
             await asyncio.sleep(stream.retry)
 
     def _check(self, answer: Response) -> None:
-        """Raise `Refused` or `Unsuccessful` if the answer is an error."""
+        """Raise `Refused` or `Unsuccessful` if the answer is an error, or a redirect, which is not measured."""
         if answer.status_code in REFUSALS:
             self._figures.refused[answer.status_code] += 1
             raise Refused(retry_after(answer))
-        if answer.is_error:
+        if not answer.is_success:
             raise Unsuccessful(f"status {answer.status_code}")
 
     def _headers(self, number: int, user: int) -> Headers:
@@ -268,7 +268,8 @@ class StreamReader:
         state = self._end.get("state", "succeeded")
         if state != "succeeded":
             status = members(self._end.get("problem")).get("status")
-            raise Unsuccessful(f"the job {state}" + (f" with status {status}" if status else ""))
+            end = "was cancelled" if state == "cancelled" else state
+            raise Unsuccessful(f"the job {end}" + (f" with status {status}" if status else ""))
         return "succeeded"
 
 

@@ -17,10 +17,6 @@ class HeavyRoute:
     path: str
     body: str | None = None
 
-    @property
-    def name(self) -> str:
-        return f"POST {self.path}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
@@ -47,7 +43,7 @@ class LoadPlan:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
             raise ValueError(f"{self.url!r} is not the address of a service: write http://HOST:PORT.")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError(
@@ -112,5 +108,18 @@ def fill(text: str, number: int, user: int) -> str:
 def plan_document(plan: LoadPlan) -> dict[str, Any]:
     """Return a plan as JSON, without headers, which may be secret."""
     heavy = [{"path": route.path, "body": route.body} for route in plan.heavy]
-    names = ("url", "light", "rate", "users", "think", "light_rate", "duration", "ramp", "timeout", "stream", "wait")
+    names = (
+        "url",
+        "light",
+        "rate",
+        "users",
+        "think",
+        "light_rate",
+        "duration",
+        "ramp",
+        "idle",
+        "timeout",
+        "stream",
+        "wait",
+    )
     return {**{name: getattr(plan, name) for name in names}, "heavy": heavy}

@@ -24,7 +24,6 @@ async def run_load(plan: LoadPlan, figures: LoadFigures, stop: asyncio.Event) ->
     Raises `ServiceUnreachable` if nothing answers at the address before the load begins.
     """
     async with open_load_client(plan, figures) as client:
-        await client.probe()
         running = asyncio.create_task(LoadRun(plan, figures, client).run())
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -37,7 +36,7 @@ async def run_load(plan: LoadPlan, figures: LoadFigures, stop: asyncio.Event) ->
             await asyncio.gather(running, stopping, return_exceptions=True)
             figures.in_flight = unfinished
         if not running.cancelled():
-            running.result()  # raises what only a fault of ours can be
+            running.result()
 
 
 class LoadRun:
@@ -51,8 +50,9 @@ class LoadRun:
         self._routes = cycle(plan.heavy)
 
     async def run(self) -> None:
-        """Send all requests, and wait for their ends."""
+        """Send all requests, and wait for their ends. Raises `ServiceUnreachable` before the first."""
         plan, figures = self._plan, self._figures
+        await self._client.probe()
         if plan.light and plan.heavy and plan.idle:
             await self._arrive(plan.light_rate, plan.idle, 0, self._light(figures.idle))
         figures.begin()
