@@ -48,7 +48,7 @@ def test_commands_of_the_pages_are_plans(command: str, tmp_path: Path, monkeypat
 
 
 def test_there_are_commands() -> None:
-    assert len(COMMANDS) == 6
+    assert len(COMMANDS) == 7
 
 
 def test_yaml_of_the_page_about_grafana_can_be_read() -> None:

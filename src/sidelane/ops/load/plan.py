@@ -55,9 +55,10 @@ class LoadPlan:
     def _check_numbers(self) -> None:
         for name in (*POSITIVE, *NOT_NEGATIVE):
             number: float | None = getattr(self, name)
-            low = name in POSITIVE and number == 0
-            if number is not None and (low or not 0 <= number < math.inf):
-                raise ValueError(f"--{name.replace('_', '-')}: {number:g} is not a number above 0.")
+            zero = name in POSITIVE and number == 0
+            if number is not None and (zero or not 0 <= number < math.inf):
+                needed = "above 0" if name in POSITIVE else "from 0 on"
+                raise ValueError(f"--{name.replace('_', '-')}: {number:g} is not a number {needed}.")
         if self.users is not None and self.users < 1:
             raise ValueError(f"--users: {self.users} is not a number above 0.")
         if self.ramp > self.duration:
