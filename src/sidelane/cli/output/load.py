@@ -119,9 +119,9 @@ def _rows(document: Document) -> Iterator[list[Text]]:
             yield _row(Text("  before the load", "dim"), light["idle"])
     for route in document["heavy"]:
         yield [Text(route["route"], "bold"), *[Text("")] * 5]
-        for name, label in (("accepted", "accepted"), ("first_event", "first event"), ("end", "end")):
+        for name in ("accepted", "first_event", "first_token", "end"):
             if route[name]["count"]:
-                yield _row(Text(f"  {label}"), route[name])
+                yield _row(Text(f"  {name.replace('_', ' ')}"), route[name])
 
 
 def _row(name: Text, times: Document) -> list[Text]:
@@ -132,14 +132,16 @@ def _row(name: Text, times: Document) -> list[Text]:
 def _facts(document: Document) -> Iterator[tuple[str, str | Text]]:
     """Yield names with their values, some of which are empty."""
     light, client = document["light"], document["client"]
-    yield "sent", f"{document['sent']:,} requests in {duration(document['seconds'])}"
+    requests = "1 request" if document["sent"] == 1 else f"{document['sent']:,} requests"
+    yield "sent", f"{requests} in {duration(document['seconds'])}"
     if light is not None:
         ratio = light["p99_to_idle"]
         compared = "" if ratio is None else f"; p99 is {ratio:g} times that before the load"
         yield "light", f"{light['per_second']:.1f} a second{compared}"
         yield "with ab", light["ab"]
     for route in document["heavy"]:
-        yield "heavy", f"{route['route']}: {route['end']['per_second']:.1f} ended a second"
+        name = f" of {route['route']}" if len(document["heavy"]) > 1 else ""
+        yield "heavy", f"{route['end']['per_second']:.1f} ended a second{name}"
     yield "ended", ", ".join(f"{count:,} {outcome}" for outcome, count in document["outcomes"].items())
     yield "tokens", _tokens(document)
     yield "resumed", f"{document['resumed']:,} streams that broke" if document["resumed"] else ""

@@ -255,6 +255,8 @@ class StreamReader:
             self._first_event = True
             self._request.figures.first_event.observe(now - self._request.due)
         if event.event == TOKEN:
+            if not self._tokens:
+                self._request.figures.first_token.observe(now - self._request.due)
             self._figures.tokens += 1
             self._tokens += 1
             self._first_token = self._first_token or now

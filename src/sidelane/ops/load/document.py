@@ -70,6 +70,7 @@ def _heavy(figures: HeavyFigures, seconds: float) -> dict[str, Any]:
     return {
         "accepted": _times(figures.accepted, seconds),
         "first_event": _quantiles(figures.first_event),
+        "first_token": _quantiles(figures.first_token),
         "end": _times(figures.end, seconds),
     }
 

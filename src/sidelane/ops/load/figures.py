@@ -41,6 +41,7 @@ class HeavyFigures:
 
     accepted: Distribution = field(default_factory=Distribution)  # until the 202, or the head of the event stream
     first_event: Distribution = field(default_factory=Distribution)
+    first_token: Distribution = field(default_factory=Distribution)
     end: Distribution = field(default_factory=Distribution)
 
 
