@@ -4,7 +4,6 @@ A stack contains lines of the service's source, but no values of variables. Only
 """
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sidelane.admin.documents import Document, time_text, worker_document
@@ -58,13 +57,12 @@ async def job_stack(client: Client, job_id: str, *, timeout: float = DEFAULT_TIM
         return JobStack(record=record, lookup=lookup, notice=notice)
     request = StackRequest(job_id=job_id, attempt=record.attempt)
     async with store.watch(*map(value_topic, STACK_SLOTS)) as changes:
-        slot = await _send(store, request, changes, end)
-        if slot is None:
-            return JobStack(record=record, lookup=lookup, notice="others request stacks at the moment: try again")
         try:
-            answer = await _wait_for_answer(client, request, slot, changes, end)
+            if not await _send(store, request, changes, end):
+                return JobStack(record=record, lookup=lookup, notice="others request stacks at the moment: try again")
+            answer = await _wait_for_answer(client, request, changes, end)
         finally:
-            await _remove(store, request, slot)
+            await _remove(store, request)
     if answer is not None:
         return JobStack(record=record, lookup=lookup, stack=answer)
     newest = await client.record(job_id)
@@ -98,43 +96,37 @@ def _is_running(record: JobRecord, request: StackRequest) -> bool:
     return record.state is State.RUNNING and record.attempt == request.attempt
 
 
-async def _send(store: Store, request: StackRequest, changes: Subscription, end: float) -> str | None:
-    """Put a request into a free slot, and return its name. Return None if none was free until `end`."""
+async def _send(store: Store, request: StackRequest, changes: Subscription, end: float) -> bool:
+    """Put a request into a free slot. Return False if none was free until `end`."""
     while True:
-        for name, value in await _read_slots(store):
+        for name, value in zip(STACK_SLOTS, await store.read_values(STACK_SLOTS), strict=True):
             if value is None and await store.set_value(ValueChange(name=name, text=request.dump(), replaces=None)):
-                return name
+                return True
         if time.monotonic() >= end:
-            return None
+            return False
         await changes.wait(min(CHECK_INTERVAL, end - time.monotonic()))
 
 
-async def _wait_for_answer(
-    client: Client, request: StackRequest, slot: str, changes: Subscription, end: float
-) -> Stack | None:
+async def _wait_for_answer(client: Client, request: StackRequest, changes: Subscription, end: float) -> Stack | None:
     """Return the answer, or None if there was none until `end` or the attempt has ended."""
     while True:
-        (value,) = await client.store.read_values([slot])
-        found = None if value is None else StackRequest.load(value.text)
-        if found is None or found.id != request.id:
-            return None  # it has expired
+        value = await _find(client.store, request)
+        answer = StackRequest.load(value.text).stack if value else None
         left = end - time.monotonic()
-        if found.stack is not None or left <= 0:
-            return found.stack
+        if answer is not None or left <= 0:
+            return answer
         hinted = await changes.wait(min(CHECK_INTERVAL, left))
         if not hinted and not _is_running(await client.record(request.job_id), request):
             return None
 
 
-async def _remove(store: Store, request: StackRequest, slot: str) -> None:
+async def _remove(store: Store, request: StackRequest) -> None:
     """Delete a request or its answer, which may arrive at the same moment."""
-    while True:
-        (value,) = await store.read_values([slot])
-        if value is None or StackRequest.load(value.text).id != request.id:
-            return
-        if await store.set_value(ValueChange(name=slot, text=None, replaces=value.version)):
-            return
+    while value := await _find(store, request):
+        await store.set_value(ValueChange(name=value.name, text=None, replaces=value.version))
 
 
-async def _read_slots(store: Store) -> Sequence[tuple[str, VersionedValue | None]]:
-    return list(zip(STACK_SLOTS, await store.read_values(STACK_SLOTS), strict=True))
+async def _find(store: Store, request: StackRequest) -> VersionedValue | None:
+    """Return the value of a request, or of its answer, which both have its random id."""
+    values = await store.read_values(STACK_SLOTS)
+    return next((each for each in values if each is not None and f'"{request.id}"' in each.text), None)

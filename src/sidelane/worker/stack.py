@@ -120,7 +120,7 @@ def _awaiting_frames(awaited: object) -> Iterator[FrameType]:
         frame = frame_of(awaited)
         if frame is not None:
             yield frame
-        awaited = _awaited_by(awaited) or _generator_of(frame)
+        awaited = _yielded_by(frame) or _awaited_by(awaited)
 
 
 def frame_of(suspendable: object) -> FrameType | None:
@@ -152,11 +152,12 @@ def _awaited_by(awaited: object) -> object:
             return next((each for each in gc.get_referents(awaited) if isinstance(each, SUSPENDABLE)), None)
 
 
-def _generator_of(frame: FrameType | None) -> object:
-    """Return the generator whose values the executor handles in this frame, and which is suspended meanwhile."""
+def _yielded_by(frame: FrameType | None) -> object:
+    """Return the async generator that has yielded a value that the executor handles in this frame, if this is such a frame."""
     if frame is None or frame.f_code.co_filename != executor.__file__:
         return None
-    return frame.f_locals.get("items")
+    items = frame.f_locals.get("items")
+    return items if isinstance(items, AsyncGeneratorType) and not items.ag_running else None
 
 
 def _further_tasks(body: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop) -> list[Section]:
