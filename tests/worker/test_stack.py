@@ -1,6 +1,8 @@
 """Stacks of running attempts: coroutines, generators, threads and child processes, as their worker answers."""
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -11,14 +13,14 @@ from typing import Any
 import pytest
 
 from sidelane import Sidelane
-from sidelane.admin.stack import JobStack, job_stack
+from sidelane.admin.stack import job_stack
 from sidelane.model.event import NewEvent
 from sidelane.model.shared_state import ValueChange
 from sidelane.model.stack import MAX_STACK, STACK_SLOTS, Stack, StackRequest
 from sidelane.tasks.context import TaskChannel
 from sidelane.tasks.job import Job
 from sidelane.tasks.task import Call
-from sidelane.worker import executor, stack_responder
+from sidelane.worker import child_stack, executor, stack_responder
 from sidelane.worker.stack import LoopStacks
 from sidelane.worker.task_channel import LoopChannel
 from tests.system.waiting import until
@@ -36,14 +38,19 @@ async def lane(tmp_path: Path) -> AsyncIterator[Sidelane]:
 async def waiting(lane: Sidelane, call: Call[Any]) -> AsyncIterator[Job[Any]]:
     """Run a job that waits, and cancel it afterwards."""
     job = await lane.submit(call)
-    async with aclosing(job.events()) as events:
-        async for event in events:
-            assert event.name != "end"
-            if event.name == tasks.ARRIVED:
-                break
+    await pid_of(job)
     await until(lane.client.store.workers, "the worker has sent a heartbeat")
     yield job
     await job.cancel()
+
+
+async def pid_of(job: Job[Any]) -> int:
+    """Return the process of a job, as soon as it has arrived at where it waits."""
+    async with aclosing(job.events()) as events:
+        async for event in events:
+            if event.name == tasks.ARRIVED:
+                return int(event.data)
+    raise AssertionError("no event had its process")
 
 
 async def stack_of(lane: Sidelane, call: Call[Any]) -> Stack:
@@ -108,9 +115,26 @@ async def test_child_process_is_shown_even_if_its_event_loop_is_blocked(
     assert functions(found.text)[: len(shown)] == shown
 
 
+async def test_child_process_that_cannot_answer_is_named_and_answers_later(
+    lane: Sidelane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child_stack, "TIMEOUT", 0.2)
+    async with waiting(lane, tasks.in_child.call()) as job:
+        process = await pid_of(job)
+        os.kill(process, signal.SIGSTOP)
+        silent = await job_stack(lane.client, job.id)
+        os.kill(process, signal.SIGCONT)
+        monkeypatch.undo()
+        answered = await job_stack(lane.client, job.id)
+    assert silent.stack is not None
+    assert silent.stack.activity.startswith(f"runs in child process {process}, which does not answer")
+    assert answered.stack is not None
+    assert functions(answered.stack.text)[0] == "in_child"
+
+
 async def test_two_requests_at_once_are_both_answered_and_leave_nothing(lane: Sidelane) -> None:
     async with waiting(lane, tasks.nested.call("")) as first, waiting(lane, tasks.in_child.call()) as second:
-        found: list[JobStack] = await asyncio.gather(
+        found = await asyncio.gather(
             job_stack(lane.client, first.id), job_stack(lane.client, second.id), job_stack(lane.client, second.id)
         )
     assert [each.stack is not None and functions(each.stack.text)[0] for each in found] == [

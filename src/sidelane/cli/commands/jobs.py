@@ -21,7 +21,8 @@ from sidelane.processes.exit_code import Exit
 from sidelane.stores.factory import redact_url
 
 commands = typer.Typer(
-    cls=DefaultListGroup, help="List, show, watch, cancel and requeue jobs. Without a command: list them."
+    cls=DefaultListGroup,
+    help="List, show, watch, cancel and requeue jobs, or show what one does now. Without a command: list them.",
 )
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or its first characters.", show_default=False)]

@@ -67,12 +67,11 @@ def print_stack(found: JobStack) -> None:
     if found.stack is None:
         write(console, warning(found.notice))
         return
-    facts = [
-        ("attempt", attempts(record)),
-        ("worker", _worker(record, found.lookup.worker)),
-        ("now", f"it {found.stack.activity}"),
-    ]
-    write(console, facts_grid(facts))
+    worker = _worker(record, found.lookup.worker)
+    write(
+        console,
+        facts_grid([("attempt", attempts(record)), ("worker", worker), ("now", f"it {found.stack.activity}")]),
+    )
     if found.stack.text:
         write(console, _indented(Text(found.stack.text.rstrip())))
 
