@@ -159,7 +159,7 @@ async def test_request_that_cannot_be_read_does_not_stop_the_answers(
     lane: Sidelane, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = lane.client.store
-    assert await store.set_value(ValueChange(name=STACK_SLOTS[-1], text='"of another release"', replaces=None))
+    assert await store.set_value(ValueChange(name=STACK_SLOTS[0], text='"of another release"', replaces=None))
     assert functions((await stack_of(lane, tasks.nested.call(""))).text)[0] == "nested"
     assert "a request for a stack cannot be answered" in caplog.text
 

@@ -7,20 +7,18 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from sidelane.model.errors import StoreError
 from sidelane.model.job import Lease
 from sidelane.model.outcome import AttemptResult, LeaseStatus, Released
-from sidelane.model.shared_state import ValueChange, VersionedValue
 from sidelane.model.worker import WorkerInfo
 from sidelane.outage import RetryUntilAvailable
-from sidelane.stores.contract import Subscription, worker_topic
+from sidelane.stores.contract import worker_topic
 from sidelane.telemetry.loop import LoopMeter
 from sidelane.worker.blocked_loop import BlockedLoop, RunningJob
 from sidelane.worker.stack import LoopStacks
-from sidelane.worker.stack_responder import StackResponder
+from sidelane.worker.stack_responder import RequestSource, StackResponder
 
 HEARTBEATS_PER_LEASE = 3
 
@@ -55,14 +53,11 @@ class LoopWatchdog:
         return self._seconds
 
 
-class HeartbeatSource(Protocol):
+class HeartbeatSource(RequestSource, Protocol):
     """The part of a job source that heartbeats use; see `stores.contract.JobSource`."""
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]: ...
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]: ...
-    async def read_values(self, names: Sequence[str]) -> list[VersionedValue | None]: ...
-    async def set_value(self, change: ValueChange) -> bool: ...
-    def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]: ...
     async def close(self) -> None: ...
 
 

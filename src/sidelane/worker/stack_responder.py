@@ -15,13 +15,11 @@ from sidelane.stores.contract import Subscription, value_topic
 from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.stack import LoopStacks
 
-NO_ANSWER = "code outside of Python holds its interpreter lock, or the process ends"
-
 logger = logging.getLogger(__name__)
 
 
 class RequestSource(Protocol):
-    """The part of a store that has the requests; see `stores.contract.SharedState`."""
+    """The part of a job source that has the requests; see `stores.contract.SharedState`."""
 
     async def read_values(self, names: Sequence[str]) -> list[VersionedValue | None]: ...
     async def set_value(self, change: ValueChange) -> bool: ...
@@ -52,15 +50,15 @@ class StackResponder:
 
     async def run(self) -> None:
         """Answer until cancelled."""
-        async with self._source.watch(*map(value_topic, STACK_SLOTS)) as changes:
-            while True:
-                try:
-                    await self._answer_all()
-                except StoreError as error:
-                    logger.debug("requests for stacks cannot be answered: %s", error)
-                except Exception:  # such a look at foreign objects may fail, and the next request need not
-                    logger.exception("a request for a stack cannot be answered")
-                await changes.wait(self._interval)
+        while True:
+            try:
+                async with self._source.watch(*map(value_topic, STACK_SLOTS)) as changes:
+                    while True:
+                        await self._answer_all()
+                        await changes.wait(self._interval)
+            except StoreError as error:  # the heartbeats report it
+                logger.debug("requests for stacks cannot be answered: %s", error)
+            await asyncio.sleep(self._interval)
 
     async def _answer_all(self) -> None:
         for name, value in zip(STACK_SLOTS, await self._source.read_values(STACK_SLOTS), strict=True):
@@ -69,7 +67,12 @@ class StackResponder:
             elif self._is_expired(value):
                 await self._source.set_value(ValueChange(name=name, text=None, replaces=value.version))
             else:
-                await self._answer(value)
+                try:
+                    await self._answer(value)
+                except StoreError:
+                    raise
+                except Exception:  # of another release, or of the user's objects; the other requests need answers
+                    logger.exception("a request for a stack cannot be answered")
 
     def _is_expired(self, value: VersionedValue) -> bool:
         """Return whether this worker has seen this version for too long. So no two clocks are compared."""
@@ -95,5 +98,7 @@ class StackResponder:
             return self._stacks.read(job.body, job.channel)
         found = job.child.read(job.lease.job_id, job.lease.attempt)
         if found is None:
-            return Stack(f"runs in child process {job.child.pid}, which does not answer: {NO_ANSWER}")
+            return Stack(
+                f"runs in child process {job.child.pid}, which does not answer: it ends, or runs code outside of Python"
+            )
         return Stack(f"runs in child process {job.child.pid}, where it {found.activity}", found.text)
