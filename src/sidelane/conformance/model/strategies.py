@@ -29,7 +29,9 @@ numbers = st.integers(0, 1_000)
 isolation = st.sampled_from([False, False, True])
 delays = st.sampled_from([0.0, 0.0, 0.0, 5.0, 13.0])
 entries = st.lists(
-    st.builds(NewEvent, st.sampled_from(["token", "progress", "stage", LOG]), st.sampled_from(['"x"', "1", '{"n": null}'])),
+    st.builds(
+        NewEvent, st.sampled_from(["token", "progress", "stage", LOG]), st.sampled_from(['"x"', "1", '{"n": null}'])
+    ),
     max_size=3,
 ).map(tuple)
 timeouts = st.sampled_from([5.0, 13.0, 37.0, 500.0])

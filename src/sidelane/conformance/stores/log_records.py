@@ -14,14 +14,15 @@ from sidelane.conformance.stores.actions import (
     start,
     tokens,
 )
-from sidelane.conformance.stores.fixtures import ManualClock, StoreSuite
-from sidelane.conformance.stores.history import measured
+from sidelane.conformance.stores.counting import measured
+from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.event import LOG, NewEvent
 from sidelane.model.history import Count
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Dispatched, EventAppend, Retried, Succeeded
 from sidelane.model.transition import Change, timeline
 from sidelane.model.worker import Claimed
+from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
 

@@ -47,8 +47,8 @@ def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[New
     """Write the events that are not in the log yet, and return the row that the caller must write.
 
     The first of `entries` has this `ordinal`. If events before it are missing, a `gap` event opens a new epoch. What exceeds the
-    maximum size of the log is only counted, and a `truncated` event takes its place. Log records have no size, and are not the first
-    or last event.
+    maximum size of the log is only counted, and a `truncated` event takes its place. Log records have no size, and are neither the
+    first nor the last event.
     """
     missing = ordinal - row.ordinal - 1
     new = [gap_event(missing), *entries] if missing > 0 else [*entries[-missing:]]

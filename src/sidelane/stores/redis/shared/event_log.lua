@@ -7,7 +7,7 @@
 -- Append the entries that the log does not have yet (names and data in turn). `ordinal` is that of the first entry. If entries before
 -- it are missing, the log lost its tail in a crash: readers may have seen events whose numbers are now used again. A new epoch
 -- begins then, with a `gap` event. What exceeds the maximum size of the log is only counted, and a `truncated` event takes its place.
--- Log records have no size, and are not the first or last event.
+-- Log records have no size, and are neither the first nor the last event.
 local function append_events(id, row, ordinal, entries)
   local count, missing = #entries / 2, ordinal - row[ORDINAL] - 1
   local first = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1
