@@ -20,6 +20,9 @@ MAX_TEXT = 16_384
 MAX_FIELD = 1024
 """Maximum characters of a field from `extra`, as JSON."""
 
+MAX_NAME = 64
+"""Maximum characters of the name of such a field. Its end is cut."""
+
 MAX_FIELDS = 32
 """Maximum number of fields from `extra`. Later ones are dropped."""
 
@@ -63,7 +66,7 @@ def log_document(record: logging.LogRecord, fields: Mapping[str, str] = NO_FIELD
         **fields,
     }
     for name in [name for name in vars(record) if name not in NOT_FIELDS][:MAX_FIELDS]:
-        key = _beginning(name, MAX_FIELD)
+        key = name[:MAX_NAME]
         document[f"extra_{key}" if key in document or key in ("exception", "stack") else key] = _value(
             vars(record)[name]
         )
