@@ -96,6 +96,15 @@ def test_the_records_of_all_attempts_are_printed_with_their_fields(driver: Store
     assert result.stderr == ""
 
 
+def test_no_text_of_a_record_looks_like_another_record(driver: StoreDriver, sidelane: Command) -> None:
+    attack = "x\nattempt 2\r\n\x1b[2J"
+    lease = driver.claim(driver.submit("one"))
+    driver.finish(lease, Succeeded("1"), entry(attack, name=attack, levelname=attack, note=attack, traceback=attack))
+    output = sidelane("jobs", "logs", "one").stdout
+    assert "\x1b" not in output
+    assert all(line.startswith(("attempt 1", "    ", "2026-01-01 ")) for line in output.splitlines())
+
+
 def test_one_attempt_can_be_chosen(driver: StoreDriver, sidelane: Command) -> None:
     two_attempts(driver)
     output = sidelane("jobs", "logs", "one", "--attempt", "2").stdout

@@ -8,6 +8,7 @@ from rich.text import Text
 from sidelane.admin.documents import Document
 from sidelane.cli.output.console import output
 from sidelane.cli.output.time_format import timestamp
+from sidelane.model.printable import printable_line
 
 STYLES = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
@@ -29,16 +30,15 @@ class JobLogPrinter:
         if record["attempt"] != self._attempt:
             self._attempt = record["attempt"]
             self._print(Text(f"attempt {self._attempt}", "bold"))
-        level = record["level"]
+        level, logger = printable_line(record["level"]), printable_line(record["logger"])
         line = Text.assemble(
             (timestamp(datetime.fromisoformat(record["time"]).timestamp()), "dim"), " ", (f"{level:8}", STYLES.get(level, "")),
-            " ", (f"{record['logger']}: ", "dim"), _indented(record["message"]),
+            " ", (f"{logger}: ", "dim"), _indented(record["message"]),
         )  # fmt: skip
         for name, value in record.items():
             if name not in NOT_FIELDS:
-                line.append(
-                    f" {name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}", "dim"
-                )
+                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+                line.append(printable_line(f" {name}={text}"), "dim")
         self._print(line)
         for part in (record.get("exception"), record.get("stack")):
             if part:
