@@ -64,7 +64,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 def entry(message: str, attempt: int = 1, **attributes: Any) -> NewEvent:
     """Return a kept record."""
-    fields = {"name": "shop.tasks", "levelno": logging.INFO, "levelname": "INFO", "created": 1_767_225_600.0625}
+    fields = {"name": "shop.tasks", "levelno": logging.INFO, "levelname": "INFO", "created": 1_767_268_800.0625}
     record = logging.makeLogRecord({**fields, "msg": message, "attempt": attempt, "job": "one", **attributes})
     return NewEvent(LOG, json.dumps(log_document(record)))
 
