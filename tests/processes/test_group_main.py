@@ -18,6 +18,7 @@ import pytest
 from sidelane.processes.control import MAX_REQUEST_SIZE
 from sidelane.processes.exit_code import Exit
 from sidelane.processes.group_main import VARIABLE, ParentOptions
+from sidelane.processes.logs import LogOptions
 from tests.contract.servers import free_port
 from tests.processes.running_group import TIMEOUT, RunningGroup
 from tests.processes.test_group import options
@@ -39,7 +40,8 @@ class Parent(RunningGroup):
 @asynccontextmanager
 async def parent(folder: Path, *, environment: dict[str, str] | None = None, **changes: Any) -> AsyncIterator[Parent]:
     control = folder / "g.sock"
-    chosen = ParentOptions(**{"group": options(processes=2), "control": str(control), **changes})
+    log = LogOptions(name="g", level="INFO")
+    chosen = ParentOptions(**{"group": options(processes=2), "control": str(control), "log": log, **changes})
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "sidelane.processes.group_main", "g",
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), VARIABLE: json.dumps(asdict(chosen)), **(environment or {})},

@@ -24,7 +24,7 @@ from sidelane.processes.exit_code import Exit
 from sidelane.processes.group import GroupOptions, ProcessGroup, RestartFailed
 from sidelane.processes.health import serve_health
 from sidelane.processes.listen import format_address, open_listener
-from sidelane.processes.logs import log_to_stderr
+from sidelane.processes.logs import LogOptions, log_to_stderr
 from sidelane.processes.metrics import serve_metrics
 from sidelane.processes.output import OutputPipe
 from sidelane.processes.ready_check import ReadyCheck
@@ -51,7 +51,7 @@ class ParentOptions:
     metrics: tuple[str, int] | None = None
     control: str | None = None
     with_supervisor: bool = False
-    log_level: str = "INFO"
+    log: LogOptions
 
 
 def become_parent(options: ParentOptions) -> NoReturn:
@@ -65,7 +65,7 @@ def become_parent(options: ParentOptions) -> NoReturn:
 def main() -> None:
     options = _read(os.environ.pop(VARIABLE))
     exit_with_parent(os.getppid() if options.with_supervisor else None)
-    log_to_stderr(options.group.name, options.log_level)
+    log_to_stderr(options.log)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     _use_no_threads()
@@ -202,7 +202,8 @@ def _read(text: str) -> ParentOptions:
     group["command"] = tuple(group["command"])
     for name in ("listen", "health", "metrics"):
         values[name] = tuple(values[name]) if values[name] else None
-    return ParentOptions(group=GroupOptions(ready=check, **group), **values)
+    log = LogOptions(**values.pop("log"))
+    return ParentOptions(group=GroupOptions(ready=check, **group), log=log, **values)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Outcome, Succeeded
 from sidelane.model.stack import Stack
 from sidelane.processes.child import connect_to_parent, signal_on_parent_exit
-from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending
+from sidelane.processes.logs import LogOptions, log_to_stderr
+from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending, current_context
 from sidelane.tasks.job import Job
+from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Task
@@ -35,6 +37,7 @@ from sidelane.worker.child_protocol import (
 )
 from sidelane.worker.child_stack import answer_stack_requests
 from sidelane.worker.executor import execute
+from sidelane.worker.job_log import JobLog, keep_records
 from sidelane.worker.outcome import classify_error, is_throttled
 from sidelane.worker.stack import LoopStacks
 
@@ -117,6 +120,8 @@ class ChildMain:
     async def run(self) -> None:
         while line := await self._receive():
             message = unpack(line)
+            if "log" in message:
+                log_to_stderr(LogOptions(**message["log"]), JobLogFilter())
             if "prepare" in message:
                 self._writer.write(pack(await self._prepare(*message["prepare"])))
             if "arguments" not in message:
@@ -175,11 +180,15 @@ class ChildMain:
     async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> tuple[Outcome, bool]:
         """Return the outcome of an attempt, and whether a provider asked to try later."""
         registry: Registry = task.lane.registry
+        context = Context(**message["context"], channel=channel)
+        current_context.set(context)  # each attempt runs in its own asyncio task
+        if message["log_size"]:
+            keep_records(JobLog(message["log_size"], lambda event: self._writer.write(pack_event(event))))
         try:
             result = await execute(
                 task,
                 task.decode_arguments(message["arguments"], message["version"]),
-                Context(**message["context"], channel=channel),
+                context,
                 resources=self._resources,
                 middleware=registry.middleware,
                 threads=self._threads,
