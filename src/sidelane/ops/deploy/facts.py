@@ -148,7 +148,10 @@ class ServiceFacts:
         for name, group in self.description.groups.items():
             changes: dict[str, Any] = {}
             if isinstance(group, ApiGroup | WorkerGroup):
-                changes = {"health_port": group.health_port or HEALTH_PORT, "processes": processes or group.processes}
+                changes = {
+                    "health_port": group.health_port or HEALTH_PORT,
+                    **({"processes": processes} if processes else {}),
+                }
             if isinstance(group, ApiGroup):
                 changes["host"] = "0.0.0.0"  # noqa: S104 # nosec B104 - within a container
             yield name, group.model_copy(update=changes)
