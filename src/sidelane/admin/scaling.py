@@ -39,6 +39,9 @@ MAX_GAP: Final = 60.0
 MAX_RUNNING: Final = 50
 """Running jobs of a queue from whose ages its run time is estimated."""
 
+UNBOUNDED: Final = Bounds(0, 1_000_000)
+"""Bounds of workers whose number something else bounds."""
+
 Process = tuple[str, int]
 """The host and the id of a process."""
 
@@ -91,6 +94,17 @@ class StoreLoad:
         ]  # fmt: skip
         running = sum(worker.running for worker in own)
         return decide(loads, bounds, slots=newest.slots, running=running, processes=len(own))
+
+    def wanted(self, queues: Collection[str], slots: int) -> Decision:
+        """Return what the load of queues wants of workers with so many slots each, however many workers there are."""
+        workers = [worker for worker in self.workers if any(name in worker.queues for name in queues)]
+        loads = [
+            replace(self.of(name), slots=max((worker.queues.get(name, 0) for worker in workers), default=0) or slots)
+            for name in queues
+        ]  # fmt: skip
+        # workers may run jobs of other queues too, and jobs at external workers take no slot
+        running = min(sum(load.running for load in loads), sum(worker.running for worker in workers))
+        return decide(loads, UNBOUNDED, slots=slots, running=running, processes=len(workers))
 
 
 @dataclass(frozen=True, slots=True)

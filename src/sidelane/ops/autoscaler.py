@@ -62,9 +62,11 @@ class Autoscaler:
         bounds, window = self._bounds[name], self._windows[name]
         at, current = time.monotonic(), int(document["target"])
         decision = None if load is None else load.decide(_processes(document), bounds)
-        if decision is None or document["pinned"]:
+        if document["pinned"]:
+            self._windows[name], processes = DownWindow(), current
+        elif decision is None:
             window.hold(at, current)
-            processes = current if document["pinned"] else bounds.clamp(current)
+            processes = bounds.clamp(current)
         else:
             processes = bounds.clamp(window.number(at, decision.wanted, current))
         reason = _reason(load, decision, processes, current)

@@ -56,7 +56,13 @@ def _show(state: StateDirectory, limit: int, *, as_json: bool) -> None:
     changes = with_client(settings, lambda client: read_scalings(client.store, limit))
     groups = [each for each in read_status(state).document["groups"] if each["autoscale"]]
     if as_json:
-        print_json({"groups": groups, "changes": [each.document() for each in changes]})
+        names = ("name", "ready", "target", "pinned", "autoscale")
+        print_json(
+            {
+                "groups": [{name: each[name] for name in names} for each in groups],
+                "changes": [each.document() for each in changes],
+            }
+        )
         return
     from sidelane.cli.output.scaling import print_scaling
 
