@@ -162,7 +162,7 @@ def _autoscaling(service: Service) -> Iterator[Problem]:
         if store != stores[first]:
             yield Problem(
                 ("worker", name, "autoscale"),
-                f"its store is not that of the autoscaled group {first!r}: remove `autoscale` from one of the two.",
+                f"its store is not that of the autoscaled group {first!r}: remove `autoscale` from one of them.",
             )
 
 

@@ -148,10 +148,8 @@ class _Parent:
             case {"command": "scale", "processes": int(processes)} if 0 <= processes <= MAX_PROCESSES:
                 steps = self._group.scale(processes, pinned=request.get("pinned") is True)
             case _:
-                yield {
-                    "error": "Unknown command. Commands: status, restart, unpin, and scale or autoscale with processes from 0 to "
-                    f"{MAX_PROCESSES}."
-                }
+                commands = f"status, restart, scale and autoscale with processes from 0 to {MAX_PROCESSES}, unpin"
+                yield {"error": f"Unknown command. Commands: {commands}."}
                 return
         try:
             async for message in steps:

@@ -62,10 +62,8 @@ def up(
     Groups start in the order of their dependencies, each when those before it are ready. Run it again to start what is missing and
     to apply changes of the description: a group whose command has changed is started anew.
     """
-    state = state_directory(state_dir)
-    programs = service_programs(
-        with_autoscale(load_description(Path.cwd()), bounds_by_name(autoscale or [])), state.path
-    )
+    bounds, state = bounds_by_name(autoscale or []), state_directory(state_dir)
+    programs = service_programs(with_autoscale(load_description(Path.cwd()), bounds), state.path)
     if print_programs:
         write(output(), describe_programs(programs))
         return
