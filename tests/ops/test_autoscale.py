@@ -99,6 +99,7 @@ def test_up_and_autoscale_refuse_what_are_no_bounds(tmp_path: Path, text: str) -
         assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.row("R18")
 @pytest.mark.long
 @pytest.mark.system
 def test_a_service_follows_its_load_and_yields_to_a_pinned_number(service: Service, tmp_path: Path) -> None:
