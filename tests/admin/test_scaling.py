@@ -5,10 +5,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from sidelane.admin.scaling import LoadReader, Scaling, read_scalings, record_scaling
+from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit
+from sidelane.model.outcome import Dispatched
 from sidelane.sizing.scaling import DEFAULT_RUN_TIME, Bounds
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.factory import open_store
+from sidelane.tasks.internal_queues import DISPATCH_QUEUE
 from tests.admin.conftest import BOTH_STORES
 from tests.admin.service import Service
 
@@ -110,6 +113,17 @@ async def test_a_limit_that_holds_jobs_is_named(service: Service) -> None:
     decision = load.decide(OWN, BOUNDS)
     assert decision is not None
     assert (decision.wanted, decision.capped_by) == (2, "openai/openai")
+
+
+async def test_jobs_at_external_workers_take_no_slots(service: Service) -> None:
+    reader = LoadReader(service.store)
+    await reader.read()
+    await service.submit()
+    sending = JobSpec(id="sending", task="sidelane.send", queue=DISPATCH_QUEUE)
+    await service.finish(await service.claim(), Dispatched(3600.0, sending))
+    service.clock.advance(200.0)
+    load = (await reader.read()).of("chat")
+    assert (load.running, load.arrivals, load.run_time) == (1, 0, DEFAULT_RUN_TIME)
 
 
 @BOTH_STORES

@@ -45,6 +45,9 @@ UNBOUNDED: Final = Bounds(0, 1_000_000)
 Process = tuple[str, int]
 """The host and the id of a process."""
 
+QueueTask = tuple[str, str]
+"""A queue and a task."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
@@ -143,6 +146,7 @@ class LoadReader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._samples: deque[_Sample] = deque()
+        self._external: frozenset[QueueTask] = frozenset()
 
     async def read(self) -> StoreLoad:
         """Return the present load. Raises `StoreError`."""
@@ -154,7 +158,8 @@ class LoadReader:
         queues = [queue for queue in stats if not queue.name.startswith(INTERNAL_PREFIX)]
         now = schedules.now
         ready = {queue.name: queue.ready for queue in queues}
-        await self._remember(_Sample(now, _by_queue(totals), ready))
+        self._external = frozenset(_task(cell) for cell in totals if cell.counts.get(Count.DISPATCHED))
+        await self._remember(_Sample(now, self._by_queue(totals), ready))
         targets = load_declarations(declarations).target_waits
         limit = max(limits, key=lambda each: each.waiting, default=None)
         loads = [await self._load(queue, now, targets.get(queue.name), limit) for queue in queues]
@@ -164,10 +169,27 @@ class LoadReader:
         """Add a sample. Without one of the last minute, reconstruct those of the last minutes from the history."""
         if not self._samples or not 0 <= sample.at - self._samples[-1].at <= MAX_GAP:
             query = HistoryQuery(since=sample.at - MAX_RATE_WINDOW, until=sample.at + MINUTE)
-            self._samples = deque(_past_samples(sample, await self._store.history(query)))
+            self._samples = deque(self._past_samples(sample, await self._store.history(query)))
         while self._samples and self._samples[0].at < sample.at - MAX_RATE_WINDOW - MAX_GAP:
             self._samples.popleft()
         self._samples.append(sample)
+
+    def _past_samples(self, sample: _Sample, cells: Sequence[HistoryCell]) -> Iterator[_Sample]:
+        """Yield what was counted until the begin of each of the last minutes, oldest first: less than now by what came later."""
+        first = math.ceil((sample.at - MAX_RATE_WINDOW) / MINUTE) * MINUTE
+        for at in range(first, math.floor(sample.at) + 1, MINUTE):
+            later = self._by_queue(cell for cell in cells if cell.at >= at)
+            yield _Sample(at, {queue: counts - later.get(queue, _NONE) for queue, counts in sample.counts.items()})
+
+    def _by_queue(self, cells: Iterable[HistoryCell]) -> dict[str, _Counts]:
+        """Return the counts of each queue, without those of external tasks, whose attempts take no slot while they run."""
+        found: dict[str, _Counts] = {}
+        for cell in cells:
+            if _task(cell) not in self._external:
+                runs = histogram(cell.counts, Count.RUN)
+                counts = _Counts(cell.counts.get(Count.STARTED, 0), runs.count, runs.total)
+                found[cell.series.queue] = found.get(cell.series.queue, _NONE) + counts
+        return found
 
     async def _load(
         self, queue: QueueStats, now: float, target_wait: float | None, limit: LimitStats | None
@@ -202,7 +224,8 @@ class LoadReader:
         found = total.seconds / total.ended if total.ended else 0.0
         if queue.running:
             query = Query(states=frozenset({State.RUNNING}), queue=queue.name, limit=MAX_RUNNING)
-            ages = [now - job.started for job in await self._store.list_jobs(query) if job.started is not None]
+            running = await self._store.list_jobs(query)
+            ages = [now - job.started for job in running if job.started is not None and job.worker]
             if ages:
                 found = max(found, 2 * sum(ages) / len(ages))  # on average, a running job has run for half of its time
         return found or DEFAULT_RUN_TIME
@@ -229,18 +252,5 @@ async def read_scalings(store: Store, limit: int) -> list[Scaling]:
     return [Scaling(at=entry.at, **json.loads(entry.text)) for entry in await store.read_journal(SCALINGS, limit=limit)]
 
 
-def _by_queue(cells: Iterable[HistoryCell]) -> dict[str, _Counts]:
-    found: dict[str, _Counts] = {}
-    for cell in cells:
-        runs = histogram(cell.counts, Count.RUN)
-        counts = _Counts(cell.counts.get(Count.STARTED, 0), runs.count, runs.total)
-        found[cell.series.queue] = found.get(cell.series.queue, _NONE) + counts
-    return found
-
-
-def _past_samples(sample: _Sample, cells: Sequence[HistoryCell]) -> Iterator[_Sample]:
-    """Yield what was counted until the begin of each of the last minutes, oldest first: less than now by what came later."""
-    first = math.ceil((sample.at - MAX_RATE_WINDOW) / MINUTE) * MINUTE
-    for at in range(first, math.floor(sample.at) + 1, MINUTE):
-        later = _by_queue(cell for cell in cells if cell.at >= at)
-        yield _Sample(at, {queue: counts - later.get(queue, _NONE) for queue, counts in sample.counts.items()})
+def _task(cell: HistoryCell) -> QueueTask:
+    return cell.series.queue, cell.series.task
