@@ -85,7 +85,7 @@ async def test_a_group_is_decided_about_by_what_its_workers_say(service: Service
     decision = (await reader.read()).decide(OWN, BOUNDS)
     assert decision is not None
     assert (decision.wanted, decision.busy) == (1, 1)
-    assert decision.reason == "chat: 100 ready, to start within 10 min, need 1 slots"
+    assert decision.reason == "chat: 100 ready, to start within 10 min, need 1 slot"
     await service.declare(chat=5.0)
     declared = (await reader.read()).decide(OWN, BOUNDS)
     assert declared is not None

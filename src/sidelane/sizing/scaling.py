@@ -128,13 +128,14 @@ class QueueLoad:
         """What decides the wanted slots, as a clause."""
         if self.paused:
             return f"{self.name} is paused"
-        count = f"{math.ceil(self.wanted_slots - _ROUNDING):,}"
+        count = math.ceil(self.wanted_slots - _ROUNDING)
+        slots = "1 slot" if count == 1 else f"{count:,} slots"
         if self.held:
-            return f"{self.name}: a limit leaves work for {count} slots"
+            return f"{self.name}: a limit leaves work for {slots}"
         if self.wanted_slots > self.steady_slots:
-            return f"{self.name}: {self.ready:,} ready, to start within {duration_text(self.wait)}, need {count} slots"
-        rate = rate_text(self.arrivals) or "0/s"
-        return f"{self.name}: {rate} of {duration_text(self.run_time)} need {count} slots"
+            return f"{self.name}: {self.ready:,} ready, to start within {duration_text(self.wait)}, need {slots}"
+        run_time = duration_text(self.run_time) if self.run_time >= 0.1 else f"{self.run_time * 1000:.0f} ms"
+        return f"{self.name}: {rate_text(self.arrivals) or '0/s'} of {run_time} need {slots}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
