@@ -105,7 +105,8 @@ def _reason(load: StoreLoad | None, decision: Decision | None, processes: int, c
     if decision is None:
         return "none of its processes is a live worker of the store yet"
     if processes < current:
-        return f"{processes} were enough for {DOWN_WINDOW / 60:g} min"
+        enough = "1 process was" if processes == 1 else f"{processes} processes were"
+        return f"{enough} enough for {DOWN_WINDOW / 60:g} min"
     return decision.reason
 
 
