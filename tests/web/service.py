@@ -131,6 +131,7 @@ def make_service(
     app.include_router(jobs.batches, prefix="/batches")
     app.include_router(jobs.health, prefix="/health")
     app.include_router(jobs.metrics)
+    app.include_router(jobs.scale)
     service = Service(lane, jobs, app, pace)
     _register_tasks(service)
     _register_failing_tasks(service)

@@ -32,6 +32,9 @@ from sidelane.processes.ready_check import ReadyCheck
 BIND_TIMEOUT = 10.0
 """Seconds to wait for an address that the children of a killed parent still hold."""
 
+MAX_PROCESSES = 256
+"""Processes of one group."""
+
 VARIABLE = "SIDELANE_GROUP"
 """The environment variable of the options. They are not arguments, so that `ps` shows the name of the group."""
 
@@ -130,12 +133,23 @@ class _Parent:
             case {"command": "status"}:
                 yield {**self._group.document(), "pid": os.getpid()}
                 return
+            case {"command": "autoscale", "processes": int(processes), "report": {"reason": str()} as report} if (
+                0 <= processes <= MAX_PROCESSES
+            ):
+                self._group.autoscale(processes, report)
+                yield {**self._group.document(), "pid": os.getpid()}
+                return
+            case {"command": "unpin"}:
+                self._group.number.unpin()
+                yield {"done": True}
+                return
             case {"command": "restart"}:
                 steps = self._group.restart()
-            case {"command": "scale", "processes": int(processes)} if 0 <= processes <= 256:
-                steps = self._group.scale(processes)
+            case {"command": "scale", "processes": int(processes)} if 0 <= processes <= MAX_PROCESSES:
+                steps = self._group.scale(processes, pinned=request.get("pinned") is True)
             case _:
-                yield {"error": "Unknown command. Commands: status, restart, scale with processes from 0 to 256."}
+                commands = f"status, restart, scale and autoscale with processes from 0 to {MAX_PROCESSES}, unpin"
+                yield {"error": f"Unknown command. Commands: {commands}."}
                 return
         try:
             async for message in steps:
