@@ -341,21 +341,26 @@ INPUT = "--input"
 
 def input_of(text: str) -> str:
     """Parse a JSON object, or `@file` that contains one, and return its JSON text. Raises `typer.BadParameter`."""
-    source = text
-    if text.startswith("@"):
-        try:
-            source = Path(text[1:]).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=INPUT) from error
-    try:
-        value: Any = json.loads(source, parse_constant=_reject_constant)
-    except ValueError as error:
-        raise typer.BadParameter(f"not valid JSON: {error}.", param_hint=INPUT) from error
+    value = json_of(text, INPUT)
     if not isinstance(value, dict):
         raise typer.BadParameter(
             'arguments must be a JSON object by parameter name, e.g. {"question": "Why?"}.', param_hint=INPUT
         )
     return dump_json(value)
+
+
+def json_of(text: str, option: str) -> Any:
+    """Parse JSON, or `@file` that contains some, which is the value of an option. Raises `typer.BadParameter`."""
+    source = text
+    if text.startswith("@"):
+        try:
+            source = Path(text[1:]).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=option) from error
+    try:
+        return json.loads(source, parse_constant=_reject_constant)
+    except ValueError as error:
+        raise typer.BadParameter(f"not valid JSON: {error}.", param_hint=option) from error
 
 
 def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:
