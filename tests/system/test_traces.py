@@ -100,8 +100,8 @@ async def test_ten_processes_of_one_job_each_send_all_their_spans(
     for number in range(10):
         jobs += await scenario.submit(traced_app.add.call(number, 1))
         await scenario.wait_all_finished(jobs)
-        replaced = number + 1
-        await until(lambda: group.log.read_text().count("is replaced") == replaced, "a new process", within=60)  # noqa: B023 - awaited at once
+        stopped = 2 * (number + 1)  # it and its parent say so
+        await until(lambda: group.log.read_text().count("has stopped") == stopped, "the next process", within=60)  # noqa: B023 - awaited at once
     await stop(group)
     assert [collector.outcomes(job) for job in jobs] == [["succeeded"]] * 10
     assert len(collector.named("adding")) == 10
