@@ -22,7 +22,7 @@ SETTINGS = Settings(traces="otlp", release="r7")
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return what was logged about sending spans, by whomever."""
+    """Return what was logged about sending spans."""
     return [record.getMessage() for record in caplog.records if "span" in record.getMessage().lower()]
 
 

@@ -147,9 +147,11 @@ async def _run_in_daemon(function: Callable[[], object], timeout: float) -> bool
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
     def run() -> None:
-        function()
-        with suppress(RuntimeError):  # the loop has closed meanwhile
-            loop.call_soon_threadsafe(ended.set)
+        try:
+            function()
+        finally:
+            with suppress(RuntimeError):  # the loop has closed meanwhile
+                loop.call_soon_threadsafe(ended.set)
 
     Thread(target=run, name="sidelane-spans", daemon=True).start()
     try:

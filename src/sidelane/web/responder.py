@@ -19,7 +19,7 @@ from sidelane.web.job_responses import JobResponses
 from sidelane.web.negotiation import parse_preferences
 from sidelane.web.problems import error_response
 from sidelane.web.shutdown import SHUTDOWN
-from sidelane.web.spans import request_span, trace_of
+from sidelane.web.spans import record_status, request_span, trace_of
 from sidelane.web.sse import parse_cursor
 
 
@@ -51,7 +51,8 @@ class Responder:
                 response = await self._respond(call, self._responses().job_responses, self._viewer(), stream=stream)
             except SidelaneError as error:
                 response = await self._error(error)
-            return span.answered(response)
+            record_status(span, response)
+        return response
 
     async def many(
         self,
@@ -70,7 +71,8 @@ class Responder:
                 response = await self._respond_many(list(calls), self._responses(), self._viewer(), then, retention)
             except SidelaneError as error:
                 response = await self._error(error)
-            return span.answered(response)
+            record_status(span, response)
+        return response
 
     async def _error(self, error: SidelaneError) -> Response:
         """Answer with an error, and remove the files that were uploaded for the job."""

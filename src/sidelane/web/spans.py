@@ -18,31 +18,24 @@ def trace_of(connection: HTTPConnection) -> str | None:
     return trace if is_traceparent(trace) else None
 
 
-class RequestSpan:
-    """The span of one request, unless an instrumentation of the application has already started one."""
-
-    def __init__(self, span: Span) -> None:
-        self._span = span
-
-    def answered(self, response: Response) -> Response:
-        """Record the status of the response, and return it."""
-        self._span.set({"http.response.status_code": response.status_code})
-        if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._span.fail(f"The answer is {response.status_code}.", str(response.status_code))
-        return response
-
-
 @contextmanager
-def request_span(tracer: Tracer, request: Request) -> Iterator[RequestSpan]:
-    """Record a request within the block."""
+def request_span(tracer: Tracer, request: Request) -> Iterator[Span]:
+    """Record a request within the block, unless an instrumentation of the application has already started its span."""
     if not tracer.active or tracer.traceparent is not None:
-        yield RequestSpan(NO_SPAN)
+        yield NO_SPAN
         return
     route = route_of(request.scope)
     attributes = {"http.request.method": request.method, "http.route": route, "url.path": request.url.path}
     parent = trace_of(request) or NEW_TRACE
     with tracer.span(f"{request.method} {route}", kind=SpanKind.SERVER, parent=parent, attributes=attributes) as span:
-        yield RequestSpan(span)
+        yield span
+
+
+def record_status(span: Span, response: Response) -> None:
+    """Record the status of the response to a request."""
+    span.set({"http.response.status_code": response.status_code})
+    if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.fail(f"The answer is {response.status_code}.", str(response.status_code))
 
 
 def stream_span(
