@@ -72,6 +72,9 @@ class Settings(BaseModel):
         description="otlp: record spans and send them over OTLP; OTEL_* variables say where. Empty: no traces.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="Format of the logs of Sidelane's processes: text or json."
+    )
 
     @field_validator("alert_url")
     @classmethod
