@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from sidelane.exporters.tracing import open_tracer
 from sidelane.model.errors import ConfigurationError, LaneNotOpen
 from sidelane.model.event import NewEvent
 from sidelane.model.history import Usage
@@ -26,6 +27,7 @@ from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Task
+from sidelane.telemetry.tracer import NEW_TRACE, NO_TRACER
 from sidelane.worker.child_protocol import (
     pack,
     pack_event,
@@ -42,6 +44,9 @@ from sidelane.worker.outcome import classify_error, is_throttled
 from sidelane.worker.stack import LoopStacks
 
 R = TypeVar("R")
+
+FLUSH_TIMEOUT = 1.0
+"""Seconds that an attempt may wait for its spans to be sent."""
 
 
 class SocketChannel:
@@ -114,6 +119,7 @@ class ChildMain:
         self._resources = Resources({})
         self._threads = ThreadPoolExecutor(1)
         self._tasks: dict[str, AnyTask] = {}
+        self._tracer = NO_TRACER
         self._stacks = LoopStacks(asyncio.get_running_loop(), threading.get_ident())
         self._running: RunningAttempt | None = None
 
@@ -137,6 +143,7 @@ class ChildMain:
             self._running = None
             listener.cancel()
             await asyncio.wait([listener])
+            await self._tracer.flush(FLUSH_TIMEOUT)  # first, because the worker may kill this process after the outcome
             self._writer.write(pack_outcome(outcome, throttled=throttled))
             await self._writer.drain()
 
@@ -159,6 +166,8 @@ class ChildMain:
         try:
             task = self._tasks[name] = find_task(module, name)
             task.lane.load()  # middleware and problem rules may be in other modules
+            if self._tracer is NO_TRACER:
+                self._tracer = open_tracer(task.lane.settings)
         except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises goes to the worker
             return {"broken": f"{type(error).__name__}: {error}"}
         await self._resources.open(task.signature.uses)  # one that fails to open fails again in the attempt
@@ -180,19 +189,20 @@ class ChildMain:
     async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> tuple[Outcome, bool]:
         """Return the outcome of an attempt, and whether a provider asked to try later."""
         registry: Registry = task.lane.registry
-        context = Context(**message["context"], channel=channel)
+        context = Context(**message["context"], channel=channel, tracer=self._tracer)
         current_context.set(context)  # each attempt runs in its own asyncio task
         if message["log_size"]:
             keep_records(JobLog(message["log_size"], lambda event: self._writer.write(pack_event(event))))
         try:
-            result = await execute(
-                task,
-                task.decode_arguments(message["arguments"], message["version"]),
-                context,
-                resources=self._resources,
-                middleware=registry.middleware,
-                threads=self._threads,
-            )
+            with self._tracer.current(self._tracer.remote(context.trace or NEW_TRACE)):
+                result = await execute(
+                    task,
+                    task.decode_arguments(message["arguments"], message["version"]),
+                    context,
+                    resources=self._resources,
+                    middleware=registry.middleware,
+                    threads=self._threads,
+                )
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it goes to the worker
             outcome = classify_error(error, failures=message["failures"], retry=task.policy.retry, registry=registry)
             return outcome, is_throttled(error)
