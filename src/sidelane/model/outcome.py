@@ -76,7 +76,7 @@ class EventAppend:
 class AttemptResult:
     """The end of one attempt and its last events (numbered as in `EventAppend`), which are written in one atomic step.
 
-    `usage` and `throttled` are only counted: what the attempt used, and whether a provider asked it to try later.
+    `usage` is what the attempt used, which its job adds up. `throttled`, whether a provider asked it to try later, is only counted.
     """
 
     lease: Lease
