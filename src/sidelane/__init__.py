@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from sidelane.model.retry import Delays, Exponential, Fixed, Retry
     from sidelane.tasks.context import Context
     from sidelane.tasks.job import Job
+    from sidelane.tasks.llm_span import LlmSpan, llm_span
     from sidelane.tasks.placeholders import PREVIOUS_FAILURE, PREVIOUS_RESULT, FinishedBatch, FinishedJob
     from sidelane.tasks.resources import Resource, Use
     from sidelane.tasks.signature import Result
@@ -105,6 +106,7 @@ __all__ = [
     "JobRemoved",
     "LaneNotOpen",
     "LimitReached",
+    "LlmSpan",
     "MalformedMessage",
     "Message",
     "MessageCallback",
@@ -140,6 +142,7 @@ __all__ = [
     "Webhook",
     "WrongFileType",
     "__version__",
+    "llm_span",
 ]
 
 _MODULES = {
@@ -199,6 +202,8 @@ _MODULES = {
     "Retry": "sidelane.model.retry",
     "Context": "sidelane.tasks.context",
     "Job": "sidelane.tasks.job",
+    "LlmSpan": "sidelane.tasks.llm_span",
+    "llm_span": "sidelane.tasks.llm_span",
     "PREVIOUS_FAILURE": "sidelane.tasks.placeholders",
     "PREVIOUS_RESULT": "sidelane.tasks.placeholders",
     "FinishedBatch": "sidelane.tasks.placeholders",
