@@ -31,6 +31,7 @@ from sidelane.client.sync_client import SyncClient
 from sidelane.configuration import Configuration, load_settings
 from sidelane.consumers.consumer import Consumer, ConsumerRegistry, MessageHandler
 from sidelane.consumers.receiver import message_receivers
+from sidelane.exporters.tracing import tracing
 from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
 from sidelane.external.reply_receiver import reply_receivers
@@ -98,7 +99,7 @@ class Sidelane:
         self.consumers = ConsumerRegistry(self.registry)
         self._modules = tasks
         self._opener: Opener = _open
-        self._webhooks = WebhookClient(AddressPolicy.of(self.settings))
+        self._webhooks = WebhookClient(AddressPolicy.of(self.settings), telemetry=self.telemetry)
         all_secrets = Secrets(secrets)
         self.callback_delivery = declare_callbacks(self, self.services, self._webhooks, all_secrets)
         self.progress_notifier = ProgressNotifier(self.services, self.callback_delivery)
@@ -355,9 +356,9 @@ class Sidelane:
 
     @asynccontextmanager
     async def opened_with(self, client: Client) -> AsyncIterator[None]:
-        """Use an open client within the block. Raises `ConfigurationError` if the lane is already open."""
+        """Use an open client within the block. Raises `ConfigurationError` if the lane is already open, and `MissingExtra`."""
         with self.services.use(client):
-            async with AsyncExitStack() as stack:
+            async with tracing(self.telemetry, self.settings), AsyncExitStack() as stack:
                 for close in (self.services.transports.close, self._webhooks.close, self.progress_notifier.close):
                     stack.push_async_callback(close)
                 await self.schedules.save()
@@ -417,6 +418,7 @@ async def _remote_worker(
 ) -> AsyncIterator[Worker]:
     lane.load()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(tracing(lane.telemetry, settings))
         transports = TransportPool(lane.telemetry)
         stack.push_async_callback(transports.close)
         stack.push_async_callback(lane.files.close)

@@ -28,8 +28,8 @@ class RecordedSpan(Span):
     def set(self, attributes: Attributes) -> None:
         self.attributes |= attributes
 
-    def fail(self, description: str) -> None:
-        self.failure = description
+    def fail(self, description: str, error_type: str = "") -> None:
+        self.failure, self.attributes["error.type"] = description, error_type
 
     def end(self) -> None:
         self.ended = True
@@ -50,6 +50,7 @@ class RecordingTracer(Tracer):
         parent: str | None = None,
         links: Sequence[str] = (),
         attributes: Attributes = NO_ATTRIBUTES,
+        started: float | None = None,
     ) -> Span:
         self.spans.append(RecordedSpan(name, kind, dict(attributes)))
         return self.spans[-1]

@@ -5,6 +5,7 @@ Its variables are those of its own clients: `LANGFUSE_BASE_URL` or `LANGFUSE_HOS
 """
 
 import hashlib
+import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,6 +14,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from sidelane.exporters.opentelemetry import OpenTelemetryTracer, otlp_tracer
 from sidelane.model.codec import rfc3339
 from sidelane.model.errors import ConfigurationError
 
@@ -44,6 +46,13 @@ class LangfuseExporter(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return self._exporter.force_flush(timeout_millis)
+
+
+def langfuse_tracer(*, release: str) -> OpenTelemetryTracer:
+    """Return a tracer that sends spans to Langfuse. Raises `ConfigurationError` if a variable is missing."""
+    return otlp_tracer(
+        release=release, exporter=langfuse_exporter(os.environ), attributes=langfuse_resource(os.environ, release)
+    )
 
 
 def langfuse_exporter(environ: Mapping[str, str]) -> LangfuseExporter:

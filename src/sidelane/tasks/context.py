@@ -46,8 +46,9 @@ class TaskChannel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One attempt of one job, as its task sees the attempt. `user`, `labels` and `trace` are those of the submit.
+    """One attempt of one job, as its task sees the attempt. `user` and `labels` are those of the submit.
 
+    `trace` is the `traceparent` of the attempt if it is traced, else that of the submit. `tracer` starts spans below it.
     `remaining` is the number of seconds to the job's deadline when the attempt began, or None without a deadline.
     """
 

@@ -110,9 +110,6 @@ def llm_span(operation: str, *, model: str, provider: str, conversation: str | N
         call = LlmSpan(recorded=tracer.active)
         try:
             yield call
-        except BaseException as error:
-            span.set({"error.type": type(error).__qualname__})
-            raise
         finally:
             span.set(call.attributes)
             if context is not None and call.used != NO_USAGE:

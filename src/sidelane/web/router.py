@@ -176,7 +176,9 @@ class Jobs:
             async with self._lane.files.remove_on_error() as saved:
                 request.scope[SAVED_FILES] = saved
                 try:
-                    yield Responder(request, lambda: self.batch_responses, lambda: _checked_user(user), saved)
+                    yield Responder(
+                        request, lambda: self.batch_responses, lambda: _checked_user(user), saved, self._lane.telemetry
+                    )
                 except ClientDisconnect:  # during an upload: no error of this service, and nobody reads the answer
                     raise HTTPException(HTTPStatus.BAD_REQUEST) from None
 
@@ -307,7 +309,7 @@ def _add_websockets(
             return
         await stream_events(
             websocket, responses().client.store, record, snapshot, after=cursor[1] if cursor else None,
-            presence=responses().presence, streams=responses().streams,
+            presence=responses().presence, streams=responses().streams, span=responses().stream_span(websocket, record),
         )  # fmt: skip
 
     @router.websocket("/{job_id}/events")

@@ -20,6 +20,7 @@ from sidelane.tasks.placeholders import RETRY_DELAY, resolve_arguments
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import ResourceFailed, Resources
 from sidelane.tasks.task import DispatchFactory
+from sidelane.telemetry.tracer import Span
 from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.event_buffer import EventBuffer, LeaseLost
@@ -73,11 +74,12 @@ class Attempt:
     """Runs one claimed job. The attempt ends when its slot is free. If the job's task exceeds its grace, the result is reported
     before that.
 
-    `claimed_at` is when the claim was sent, in monotonic seconds.
+    `claimed_at` is when the claim was sent, in monotonic seconds. `span` is the attempt's, and current in the task.
     """
 
-    def __init__(self, claimed: Claimed, runtime: Runtime, claimed_at: float) -> None:
+    def __init__(self, claimed: Claimed, runtime: Runtime, claimed_at: float, span: Span) -> None:
         self._claimed_at = claimed_at
+        self.span = span
         self.record = claimed.record
         self.lease = claimed.lease
         self.stop_reason: StopReason | None = None
@@ -105,6 +107,11 @@ class Attempt:
     def seconds(self) -> float:
         """How long the attempt has run, until its outcome was decided."""
         return (time.monotonic() if self._ended_at is None else self._ended_at) - self._started_at
+
+    @property
+    def lost(self) -> bool:
+        """Whether its lease was lost, so that its result does not count."""
+        return self.stop_reason is StopReason.LOST or (self._events.closed and not self.reported)
 
     @property
     def past_grace(self) -> bool:
@@ -144,7 +151,8 @@ class Attempt:
         job, task, attempt = self.record.id, self.record.spec.task, self.record.attempt
         logger.log(self._runtime.log_level, "job %s (%s) attempt %d started", job, task, attempt)
         try:
-            outcome = await self._outcome()
+            with self._runtime.client.telemetry.tracer.current(self.span):
+                outcome = await self._outcome()
         finally:
             for timer in self._timers:
                 timer.cancel()
@@ -263,7 +271,7 @@ class Attempt:
             key=spec.key,
             parent=spec.parent,
             labels=dict(spec.labels),
-            trace=spec.trace,
+            trace=self.span.traceparent or spec.trace,
             remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
             channel=channel,
@@ -318,6 +326,6 @@ class Attempt:
         self._runtime.reporter.report(
             AttemptResult(
                 lease=self.lease, outcome=outcome, ordinal=ordinal, entries=events, usage=self._usage.total,
-                throttled=self._throttled,
+                throttled=self._throttled, trace=self.span.traceparent,
             )
         )  # fmt: skip

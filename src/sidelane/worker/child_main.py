@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
+from sidelane.exporters.tracing import open_tracer
 from sidelane.model.errors import ConfigurationError, LaneNotOpen
 from sidelane.model.event import NewEvent
 from sidelane.model.history import Usage
@@ -21,6 +22,7 @@ from sidelane.tasks.job import Job
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Task
+from sidelane.telemetry.tracer import NEW_TRACE, NO_TRACER
 from sidelane.worker.child_protocol import (
     pack,
     pack_event,
@@ -34,6 +36,9 @@ from sidelane.worker.executor import execute
 from sidelane.worker.outcome import classify_error, is_throttled
 
 R = TypeVar("R")
+
+FLUSH_TIMEOUT = 1.0
+"""Seconds that an attempt may wait for its spans to be sent."""
 
 
 class SocketChannel:
@@ -95,6 +100,7 @@ class ChildMain:
         self._resources = Resources({})
         self._threads = ThreadPoolExecutor(1)
         self._tasks: dict[str, AnyTask] = {}
+        self._tracer = NO_TRACER
 
     async def run(self) -> None:
         while line := await self._receive():
@@ -110,6 +116,9 @@ class ChildMain:
             outcome, throttled = await attempt
             listener.cancel()
             await asyncio.wait([listener])
+            await self._tracer.flush(
+                FLUSH_TIMEOUT
+            )  # before the outcome, because the worker may kill this process after it
             self._writer.write(pack_outcome(outcome, throttled=throttled))
             await self._writer.drain()
 
@@ -125,6 +134,8 @@ class ChildMain:
         try:
             task = self._tasks[name] = find_task(module, name)
             task.lane.load()  # middleware and problem rules may be in other modules
+            if self._tracer is NO_TRACER:
+                self._tracer = open_tracer(task.lane.settings)
         except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises goes to the worker
             return {"broken": f"{type(error).__name__}: {error}"}
         await self._resources.open(task.signature.uses)  # one that fails to open fails again in the attempt
@@ -146,15 +157,17 @@ class ChildMain:
     async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> tuple[Outcome, bool]:
         """Return the outcome of an attempt, and whether a provider asked to try later."""
         registry: Registry = task.lane.registry
+        context = Context(**message["context"], channel=channel, tracer=self._tracer)
         try:
-            result = await execute(
-                task,
-                task.decode_arguments(message["arguments"], message["version"]),
-                Context(**message["context"], channel=channel),
-                resources=self._resources,
-                middleware=registry.middleware,
-                threads=self._threads,
-            )
+            with self._tracer.current(self._tracer.remote(context.trace or NEW_TRACE)):
+                result = await execute(
+                    task,
+                    task.decode_arguments(message["arguments"], message["version"]),
+                    context,
+                    resources=self._resources,
+                    middleware=registry.middleware,
+                    threads=self._threads,
+                )
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it goes to the worker
             outcome = classify_error(error, failures=message["failures"], retry=task.policy.retry, registry=registry)
             return outcome, is_throttled(error)

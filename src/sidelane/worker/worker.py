@@ -122,7 +122,8 @@ class Worker:
         self._children = ChildPool()
         self._threads = ThreadPoolExecutor(settings.concurrency, "sidelane-task")
         self._reporter = Reporter(
-            source, on_lost=self._on_lost, on_reported=self._on_reported, on_appended=self._on_appended
+            source, on_lost=lambda append: self._on_lease_statuses([(append.lease, LeaseStatus.LOST)]),
+            on_reported=self._on_reported, on_appended=self._on_appended,
         )  # fmt: skip
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=settings, threads=self._threads,
@@ -140,8 +141,7 @@ class Worker:
             open_source, lease=settings.lease_duration, meter=self._loop_meter, leases=self._leases, jobs=self._jobs,
             info=self.info, on_statuses=self._on_lease_statuses, exit_when_stuck=exit_when_stuck,
         )  # fmt: skip
-        self._drain = asyncio.Event()
-        self._stop_now = asyncio.Event()
+        self._drain, self._stop_now = asyncio.Event(), asyncio.Event()
         self._stopped = False
         self._opening_resources: asyncio.Timeout | None = None
 
@@ -270,6 +270,7 @@ class Worker:
         self._stopped = True
         for task in self._running:
             task.cancel()
+        self._telemetry.lost(*self._attempts.values())
         await asyncio.to_thread(self._heartbeat.stop)
         await self._children.close()
         self._isolation.close()
@@ -321,9 +322,8 @@ class Worker:
         return self._running | self._isolation.running
 
     def _start(self, claimed: Claimed, claimed_at: float) -> None:
-        attempt = Attempt(claimed, self._runtime, claimed_at)
+        attempt = Attempt(claimed, self._runtime, claimed_at, self._telemetry.started(claimed))
         self._attempts[claimed.lease] = attempt
-        self._telemetry.started(claimed)
         task = attempt.start()
         self._running.add(task)
         task.add_done_callback(lambda ended: self._on_end(attempt, ended))
@@ -337,6 +337,8 @@ class Worker:
         self.finished += capacity is self._capacities[0]
         if not attempt.reported:
             self._attempts.pop(attempt.lease, None)
+        if attempt.lost or ended.cancelled() or ended.exception():
+            self._telemetry.lost(attempt)
         if not ended.cancelled() and (error := ended.exception()) is not None:
             logger.error("internal error while running job %s", attempt.record.id, exc_info=error)
         for fetcher in self._fetchers:
@@ -344,8 +346,8 @@ class Worker:
 
     def _on_reported(self, result: AttemptResult, accepted: bool) -> None:
         attempt = self._attempts.pop(result.lease, None)
-        if accepted and attempt is not None:
-            self._telemetry.ended(attempt, result)
+        if attempt is not None:
+            self._telemetry.ended(attempt, result, accepted=accepted)
         if not accepted:
             logger.warning("job %s had been given to another worker; this one's result is ignored", result.lease.job_id)
 
@@ -356,9 +358,6 @@ class Worker:
         self._telemetry.appended(attempt, append)
         if any(event.name == PROGRESS for event in append.entries):
             self._on_progress(attempt.record)
-
-    def _on_lost(self, append: EventAppend) -> None:
-        self._on_lease_statuses([(append.lease, LeaseStatus.LOST)])
 
     def _on_lease_statuses(self, changed: Sequence[tuple[Lease, LeaseStatus]]) -> None:
         for lease, status in changed:
