@@ -1,6 +1,7 @@
 """`llm_span`: what it reads from the objects of providers, its span, and its figures."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from sidelane import JobFailed, Sidelane, llm_span
 from sidelane.model.history import MAX_USAGE, NO_USAGE, Usage
 from sidelane.tasks.llm_span import MAX_CONTENT, LlmSpan
 from sidelane.telemetry.tracer import NO_ATTRIBUTES, Attributes, Span, SpanKind, Tracer
-from sidelane.testing import harness
+from sidelane.testing import Harness, harness
 
 
 @dataclass
@@ -61,11 +62,12 @@ class RecordingTracer(Tracer):
         return found
 
 
-@pytest.fixture
-def tracer(lane: Sidelane) -> RecordingTracer:
-    """The tracer of the lane."""
-    lane.telemetry.tracer = tracer = RecordingTracer()
-    return tracer
+@asynccontextmanager
+async def traced(lane: Sidelane) -> AsyncIterator[tuple[Harness, RecordingTracer]]:
+    """Open a lane whose spans are kept."""
+    async with harness(lane) as t:
+        lane.telemetry.tracer = tracer = RecordingTracer()
+        yield t, tracer
 
 
 def chunk(
@@ -85,9 +87,7 @@ def streamed() -> Iterator[ChatCompletionChunk]:
     yield chunk(usage=CompletionUsage(prompt_tokens=11, completion_tokens=2, total_tokens=13))
 
 
-async def test_a_streaming_task_records_model_user_conversation_tokens_and_first_token(
-    lane: Sidelane, tracer: RecordingTracer
-) -> None:
+async def test_a_streaming_task_records_model_user_conversation_tokens_and_first_token(lane: Sidelane) -> None:
     @lane.task
     async def answer() -> AsyncIterator[str]:
         with llm_span("chat", model="gpt-4o", provider="openai", conversation="session-7") as call:
@@ -96,7 +96,7 @@ async def test_a_streaming_task_records_model_user_conversation_tokens_and_first
                 yield part.choices[0].delta.content or "" if part.choices else ""
             call.usage(cost=0.002)
 
-    async with harness(lane) as t:
+    async with traced(lane) as (t, tracer):
         job = await answer.options(user="ann").submit()
         await t.drain()
         assert (await job.record()).usage == Usage(input_tokens=11, output_tokens=2, cost=0.002)
@@ -117,14 +117,14 @@ async def test_a_streaming_task_records_model_user_conversation_tokens_and_first
     }
 
 
-async def test_a_failed_call_is_counted_and_names_its_error(lane: Sidelane, tracer: RecordingTracer) -> None:
+async def test_a_failed_call_is_counted_and_names_its_error(lane: Sidelane) -> None:
     @lane.task
     async def answer() -> None:
         with llm_span("chat", model="gpt-4o", provider="openai") as call:
             call.usage(input_tokens=5)
             raise ConnectionResetError("the provider hung up")
 
-    async with harness(lane) as t:
+    async with traced(lane) as (t, tracer):
         job = await answer.submit()
         await t.drain()
         with pytest.raises(JobFailed):
@@ -150,16 +150,14 @@ async def test_calls_of_one_attempt_are_added_up(lane: Sidelane) -> None:
         assert (await job.record()).usage == Usage(output_tokens=7)
 
 
-async def test_a_stopped_generator_in_a_thread_ends_its_span_and_counts(
-    lane: Sidelane, tracer: RecordingTracer
-) -> None:
+async def test_a_stopped_generator_in_a_thread_ends_its_span_and_counts(lane: Sidelane) -> None:
     @lane.task
     def wrong() -> Iterator[Any]:
         with llm_span("chat", model="gpt-4o", provider="openai") as call:
             call.usage(output_tokens=9)
             yield 1  # not an item that a task may yield
 
-    async with harness(lane) as t:
+    async with traced(lane) as (t, tracer):
         job = await wrong.submit()
         await t.drain()
         assert (await job.record()).usage == Usage(output_tokens=9)
