@@ -42,7 +42,7 @@ class SpanSender(SpanExporter):
                 messages.append(f"{type(error).__name__}: {error}")
                 result = SpanExportResult.FAILURE
         if result is SpanExportResult.FAILURE:
-            self.failed(messages[-1] if messages else "the receiver refused them")
+            self.failed(messages[0] if messages else "the receiver refused them")
         elif self.failing:
             self.failing = False
             logger.warning("spans are sent again")
