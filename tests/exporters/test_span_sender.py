@@ -26,11 +26,12 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if "span" in record.getMessage().lower()]
 
 
+@pytest.mark.long
 async def test_an_outage_is_logged_once_and_loses_no_work(
     tmp_path: Path, collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
-    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "20")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1.5")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")
     monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
     lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", settings={"traces": "otlp"})
 
@@ -43,9 +44,10 @@ async def test_an_outage_is_logged_once_and_loses_no_work(
         with caplog.at_level(logging.INFO):
             while not (logged := lines(caplog)):
                 await (await add.submit(1)).result(timeout=10)
+                await asyncio.sleep(0.05)  # so that the queue does not become full yet
             for number in range(50):
                 assert await (await add.submit(number)).result(timeout=10) == number + 1
-            await asyncio.sleep(1.2)  # long enough for more attempts to send
+            await asyncio.sleep(2.0)  # long enough for more attempts to send
             assert lines(caplog) == logged
             assert "cannot be sent" in logged[0]
             assert "Connection refused" in logged[0]
@@ -58,6 +60,7 @@ async def test_an_outage_is_logged_once_and_loses_no_work(
     assert collector.spans
 
 
+@pytest.mark.long
 async def test_a_collector_that_does_not_answer_delays_neither_the_end_of_a_process_nor_later_flushes(
     collector: Collector,
 ) -> None:

@@ -20,6 +20,8 @@ from tests.worker.test_isolation_workers import LOST
 
 __all__ = ["collector"]
 
+pytestmark = pytest.mark.long
+
 LANE = "tests.exporters.traced_app:lane"
 
 NEVER = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
@@ -80,7 +82,7 @@ async def test_spans_agree_with_the_records_of_attempts_that_end_in_every_way(
 async def test_spans_of_a_child_process_are_sent_before_its_outcome(
     scenario: ProcessScenario, collector: Collector
 ) -> None:
-    worker = await scenario.worker("w1", LANE, **traced(collector, **NEVER))
+    worker = await scenario.worker("w1", LANE, **traced(collector, **NEVER), SIDELANE_CONCURRENCY="2")
     jobs = await scenario.submit(*(traced_app.add_in_process.call(number, 1) for number in range(10)))
     await scenario.wait_all_finished(jobs)
     worker.kill()
@@ -89,30 +91,17 @@ async def test_spans_of_a_child_process_are_sent_before_its_outcome(
     )
 
 
-@pytest.mark.long
 async def test_ten_processes_of_one_job_each_send_all_their_spans(
     scenario: ProcessScenario, collector: Collector
 ) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "sidelane.cli",
-        "worker",
-        LANE,
-        "--max-jobs",
-        "1",
-        "--concurrency",
-        "1",
-        "--name",
-        "w",
-    ]
-    group = scenario.processes.start("group", *command, **traced(collector, **NEVER))
+    command = [sys.executable, "-m", "sidelane.cli", "worker", LANE, "--name", "w", "--concurrency", "1"]
+    group = scenario.processes.start("group", *command, "--max-jobs", "1", **traced(collector, **NEVER))
     jobs = []
     for number in range(10):
         jobs += await scenario.submit(traced_app.add.call(number, 1))
         await scenario.wait_all_finished(jobs)
         replaced = number + 1
-        await until(lambda: group.log.read_text().count("is replaced") == replaced, "a new process")  # noqa: B023 - awaited at once
+        await until(lambda: group.log.read_text().count("is replaced") == replaced, "a new process", within=60)  # noqa: B023 - awaited at once
     await stop(group)
     assert [collector.outcomes(job) for job in jobs] == [["succeeded"]] * 10
     assert len(collector.named("adding")) == 10
