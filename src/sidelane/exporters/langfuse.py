@@ -24,7 +24,7 @@ INGESTION_VERSION: Final = "4"
 """With this version Langfuse shows spans within seconds. Otherwise that takes minutes."""
 
 MAX_ID: Final = 200
-"""Characters of the id of a user or a session. Langfuse drops ids that are longer, or not US-ASCII."""
+"""Characters of the id of a user or a session. Langfuse takes US-ASCII, and drops ids that are longer."""
 
 INTERNAL_PREFIX: Final = "sidelane."
 """Prefix of the tasks that send callbacks and the like, which do not name a trace."""
