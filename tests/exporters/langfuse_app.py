@@ -1,6 +1,8 @@
 """A lane whose tasks call a language model, in all three modes. Child processes import it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 
 from sidelane import Sidelane, llm_span
@@ -42,3 +44,20 @@ def stream_in_process(conversation: str) -> None:
 async def fail(conversation: str) -> None:
     with llm_span("chat", model="gpt-4o", provider="openai", conversation=conversation):
         raise ConnectionError("half a pair: \ud800")
+
+
+@lane.task(timeout=0.2, cancel_grace=1.0)
+async def stall() -> AsyncIterator[str]:
+    with llm_span("chat", model="gpt-4o", provider="openai") as call:
+        call.usage(output_tokens=1)
+        yield "x"
+        await asyncio.sleep(60)
+
+
+@lane.task(timeout=0.2, cancel_grace=1.0)
+def stall_in_thread() -> Iterator[str]:
+    with llm_span("chat", model="gpt-4o", provider="openai") as call:
+        call.usage(output_tokens=1)
+        while True:
+            yield "x"
+            time.sleep(0.01)

@@ -154,3 +154,17 @@ async def test_failed_call_is_an_error_whatever_its_message(receiver: Collector)
     generation = await receiver.span("chat gpt-4o")
     assert (generation.failed, generation.attributes["error.type"]) == (True, "ConnectionError")
     assert (await receiver.span("process default")).failed
+
+
+@pytest.mark.parametrize(("task", "error"), [(app.stall, "CancelledError"), (app.stall_in_thread, "GeneratorExit")])
+async def test_stream_that_is_stopped_ends_its_generation_and_counts(
+    receiver: Collector, task: Task[..., Any, Any], error: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with app.lane.open(workers=1):
+        job = await task.submit()
+        with pytest.raises(JobFailed):
+            await job.result(TIMEOUT)
+        assert (await job.record()).usage == Usage(output_tokens=1)
+    generation = await receiver.span("chat gpt-4o")
+    assert (generation.failed, generation.attributes["error.type"]) == (True, error)
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry")]
