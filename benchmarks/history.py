@@ -254,7 +254,7 @@ def run_program(
     command = [sys.executable, "-c", program, url, str(jobs)]
     variables = environment_of(source) | environment
     with scraped(source, url, wanted=with_scrapes):
-        found = subprocess.run(command, env=variables, check=True, capture_output=True, text=True)
+        found = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
     return float(found.stdout)
 
 

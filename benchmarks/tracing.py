@@ -1,7 +1,7 @@
 """The cost of traces: `python -m benchmarks.tracing [jobs] [streams] [span] [--rounds N] [--jobs N]`.
 
 jobs     jobs of 50 ms per second of one worker with 100 slots, in pairs: with traces to a collector on this machine, and without
-streams  the same, of jobs that yield 50 tokens, each followed by a reader
+streams  the same, of jobs that yield 50 tokens
 span     microseconds of CPU for one span with the attributes of an attempt, until it is sent
 """
 
@@ -29,43 +29,50 @@ ON = {"SIDELANE_TRACES": "otlp"}
 SOURCE = Path(__file__).parents[1] / "src"
 
 RUN = """
-import asyncio, sys, time
+import asyncio, resource, sys, time
 from collections.abc import AsyncIterator
 from sidelane import Sidelane
 
 lane = Sidelane(store=sys.argv[1])
 jobs = int(sys.argv[2])
+left = jobs
+done = asyncio.Event()
+
+def count() -> None:
+    global left
+    left -= 1
+    if not left:
+        done.set()
 
 @lane.task
 async def work() -> None:
     await asyncio.sleep(0.05)
+    count()
 
 @lane.task
 async def talk() -> AsyncIterator[str]:
     for _ in range(50):
         yield "token "
         await asyncio.sleep(0.001)
-
-async def follow(task) -> None:
-    job = await task.submit()
-    async for event in job.events():
-        pass
-
-async def submitted(task) -> None:
-    await (await task.submit()).result()
+    count()
 
 async def main() -> None:
-    async with lane.open(workers=1):
-        began = time.perf_counter()
-        left = iter(range(jobs))
-        async def client() -> None:
-            for _ in left:
-                await (follow(talk) if STREAMS else submitted(work))
-        await asyncio.gather(*(client() for _ in range(100)))
-        print(jobs / (time.perf_counter() - began))
+    async with lane.open():
+        for first in range(0, jobs, 500):
+            await lane.submit_many((talk if STREAMS else work).call() for _ in range(min(500, jobs - first)))
+        worker = lane.worker()
+        began, cpu = time.perf_counter(), time.process_time()
+        running = asyncio.create_task(worker.run())
+        await done.wait()
+        worker.drain()
+        await running
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+    print(f"    {cpu / jobs * 1e6:.0f} us of CPU per job", file=sys.stderr)
+    print(jobs / took)
 
 asyncio.run(main())
 """
+"""Runs jobs that were submitted before, and prints how many per second."""
 
 COLLECTOR = """
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,7 +102,7 @@ def collecting() -> Iterator[str]:
 
 
 def rate(jobs: int, *, streams: bool, **environment: str) -> float:
-    """Return the jobs per second of one process that submits, runs and reads them, on a new store."""
+    """Return the jobs per second of one worker with 100 slots, on a new store."""
     with tempfile.TemporaryDirectory() as folder:
         program = f"STREAMS = {streams}\n{RUN}"
         return run_program(program, SOURCE, f"sqlite:///{folder}/jobs.db", jobs=jobs, **environment)

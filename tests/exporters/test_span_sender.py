@@ -13,7 +13,7 @@ from sidelane import Sidelane
 from sidelane.exporters.tracing import open_tracer
 from sidelane.model.ids import is_traceparent
 from sidelane.model.settings import Settings
-from sidelane.telemetry import NEW_TRACE, NO_TRACER
+from sidelane.telemetry.tracer import NEW_TRACE, NO_TRACER
 from tests.exporters.collector import Collector, collector
 
 __all__ = ["collector"]
@@ -146,7 +146,7 @@ def test_a_traceparent_is_checked_as_the_standard_says(text: str, valid: bool) -
 OFF = """
 import asyncio, sys
 from sidelane import Sidelane
-from sidelane.telemetry import NO_TRACER
+from sidelane.telemetry.tracer import NO_TRACER
 
 lane = Sidelane(store=sys.argv[1], settings={"lease_duration": 2.0})
 

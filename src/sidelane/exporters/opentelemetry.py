@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from threading import Thread
 from typing import Final
 
@@ -43,13 +44,11 @@ def otlp_tracer(
 class OpenTelemetrySpan(Span):
     """A span of the SDK."""
 
-    __slots__ = ("recorded",)
-
     def __init__(self, recorded: trace.Span) -> None:
         self.recorded = recorded
 
-    @property
-    def traceparent(self) -> str | None:
+    @cached_property
+    def traceparent(self) -> str | None:  # read several times
         return _traceparent(self.recorded.get_span_context())
 
     def set(self, attributes: Attributes) -> None:

@@ -1,7 +1,6 @@
 """Telemetry of attempts: what workers, and those who complete external jobs, report about attempts and the ends of jobs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Final
 
 from sidelane.model.event import ATTEMPT, NewEvent
@@ -72,12 +71,10 @@ class AttemptTelemetry:
         tracer = self._telemetry.tracer
         if not tracer.active:
             return NO_SPAN
-        spec, wait = claimed.record.spec, wait_of(claimed)
-        attributes = {
-            **attempt_attributes(spec, claimed.lease),
-            "sidelane.worker": self._worker,
-            **({f"sidelane.wait.{name}": seconds for name, seconds in asdict(wait).items()} if wait else {}),
-        }
+        spec = claimed.record.spec
+        attributes = attempt_attributes(spec, claimed.lease) | {"sidelane.worker": self._worker}
+        if claimed.waited is not None:
+            attributes["sidelane.wait"] = claimed.waited
         return tracer.start(
             f"process {spec.queue}", kind=SpanKind.CONSUMER, parent=spec.trace or NEW_TRACE, attributes=attributes
         )
@@ -128,9 +125,8 @@ def attempt_attributes(spec: JobSpec, lease: Lease) -> dict[str, AttributeValue]
 
 def end_attempt_span(span: Span, outcome: Outcome) -> None:
     """End the span of an attempt with its outcome."""
-    span.set({"sidelane.outcome": OUTCOMES[type(outcome)]})
-    if isinstance(outcome, Retried | Released):
-        span.set({"sidelane.delay": outcome.delay})
+    delay = {"sidelane.delay": outcome.delay} if isinstance(outcome, Retried | Released) else {}
+    span.set({"sidelane.outcome": OUTCOMES[type(outcome)], **delay})
     if isinstance(outcome, Failed | Retried | Lost):
         error = outcome.failure.error
         span.fail(error, error.partition(":")[0])
