@@ -15,7 +15,7 @@ from sidelane.model.job import JobSpec, Lease
 from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, Outcome, Released, Succeeded
 from sidelane.model.settings import Settings
 from sidelane.model.worker import Claimed
-from sidelane.tasks.context import Context
+from sidelane.tasks.context import Context, TaskChannel
 from sidelane.tasks.placeholders import RETRY_DELAY, resolve_arguments
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import ResourceFailed, Resources
@@ -23,6 +23,7 @@ from sidelane.tasks.task import DispatchFactory
 from sidelane.telemetry.tracer import Span
 from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.child_pool import ChildPool
+from sidelane.worker.child_stack import ChildStacks
 from sidelane.worker.event_buffer import EventBuffer, LeaseLost
 from sidelane.worker.executor import execute
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
@@ -96,8 +97,10 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
+        self._child: ChildStacks | None = None
         self._late_finish: asyncio.Task[None] | None = None  # reports the result of a task that exceeds its grace
         self._task = runtime.registry.tasks.get(self.record.spec.task)
+        self._channel = self._make_channel()
         self._timeout = math.inf
         self._renewed_until = math.inf
         self._started_at = claimed_at
@@ -118,10 +121,11 @@ class Attempt:
         """Whether the attempt's timeout and grace are over, so that its lease is not renewed any more (rule 4)."""
         return self._loop.time() > self._renewed_until
 
-    def as_running_job(self) -> RunningJob:
-        """Describe this attempt for the log. Another thread may call it."""
-        coroutine = self._body.get_coro() if self._body is not None else None
-        return RunningJob(self.lease, self.record.spec.task, getattr(coroutine, "cr_frame", None))
+    def as_running_job(self) -> RunningJob | None:
+        """Describe this attempt for logs and stacks, or return None if it does not run. Another thread may call it."""
+        if self._body is None or self.finished:
+            return None
+        return RunningJob(self.lease, self.record.spec.task, self._body, self._channel, self._child)
 
     def start(self) -> asyncio.Task[None]:
         """Run in a task of the event loop."""
@@ -188,6 +192,7 @@ class Attempt:
             return self._dispatch(task, task.dispatch_factory, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
+                self._child = child.stacks
                 if self._is_claim_old():
                     await self._check_lease()
                 self._start_timeout(task)  # only now: a cold child's start is not the task's time
@@ -254,14 +259,14 @@ class Attempt:
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
             self._renewed_until = self._loop.time() + seconds + task.policy.cancel_grace + REPORT_TIMEOUT
 
+    def _make_channel(self) -> TaskChannel:
+        events, client, stopping = self._events, self._runtime.client, self._is_stopping
+        if self._task is not None and self._task.mode == "thread":
+            return ThreadChannel(events, client, stopping, usage=self._usage, loop=self._loop)
+        return LoopChannel(events, client, stopping, usage=self._usage)
+
     def _context(self) -> Context:
-        spec, events, client, stopping = self.record.spec, self._events, self._runtime.client, self._is_stopping
-        threaded = self._task is not None and self._task.mode == "thread"
-        channel = (
-            ThreadChannel(events, client, stopping, usage=self._usage, loop=self._loop)
-            if threaded
-            else LoopChannel(events, client, stopping, usage=self._usage)
-        )
+        spec = self.record.spec
         return Context(
             job_id=spec.id,
             task=spec.task,
@@ -274,8 +279,8 @@ class Attempt:
             trace=self.span.traceparent or spec.trace,
             remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
-            channel=channel,
-            tracer=client.telemetry.tracer,
+            channel=self._channel,
+            tracer=self._runtime.client.telemetry.tracer,
         )
 
     def _is_stopping(self) -> bool:

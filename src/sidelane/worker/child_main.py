@@ -5,9 +5,11 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from sidelane.exporters.tracing import open_tracer
@@ -16,6 +18,7 @@ from sidelane.model.event import NewEvent
 from sidelane.model.history import Usage
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Outcome, Succeeded
+from sidelane.model.stack import Stack
 from sidelane.processes.child import connect_to_parent, signal_on_parent_exit
 from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending
 from sidelane.tasks.job import Job
@@ -32,8 +35,10 @@ from sidelane.worker.child_protocol import (
     read_submission,
     unpack,
 )
+from sidelane.worker.child_stack import answer_stack_requests
 from sidelane.worker.executor import execute
 from sidelane.worker.outcome import classify_error, is_throttled
+from sidelane.worker.stack import LoopStacks
 
 R = TypeVar("R")
 
@@ -48,6 +53,7 @@ class SocketChannel:
     """
 
     def __init__(self, writer: asyncio.StreamWriter, task: AnyTask) -> None:
+        self.thread: int | None = None
         self.registry = task.lane.registry
         self._writer = writer
         self._loop = asyncio.get_running_loop()
@@ -91,6 +97,16 @@ class _ClosedLane:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RunningAttempt:
+    """The attempt that runs in the child."""
+
+    job_id: str
+    number: int
+    body: asyncio.Task[tuple[Outcome, bool]]
+    channel: SocketChannel
+
+
 class ChildMain:
     """Runs attempts until the worker closes the socket."""
 
@@ -101,6 +117,8 @@ class ChildMain:
         self._threads = ThreadPoolExecutor(1)
         self._tasks: dict[str, AnyTask] = {}
         self._tracer = NO_TRACER
+        self._stacks = LoopStacks(asyncio.get_running_loop(), threading.get_ident())
+        self._running: RunningAttempt | None = None
 
     async def run(self) -> None:
         while line := await self._receive():
@@ -112,8 +130,12 @@ class ChildMain:
             task = self._tasks[message["task"]]
             channel = SocketChannel(self._writer, task)
             attempt = asyncio.create_task(self._attempt(task, message, channel))
+            self._running = RunningAttempt(
+                message["context"]["job_id"], message["context"]["attempt"], attempt, channel
+            )
             listener = asyncio.create_task(self._handle_messages(task, channel, attempt))
             outcome, throttled = await attempt
+            self._running = None
             listener.cancel()
             await asyncio.wait([listener])
             await self._tracer.flush(
@@ -121,6 +143,13 @@ class ChildMain:
             )  # before the outcome, because the worker may kill this process after it
             self._writer.write(pack_outcome(outcome, throttled=throttled))
             await self._writer.drain()
+
+    def stack(self, job_id: str, attempt: int) -> Stack | None:
+        """Return what an attempt does, or None if it does not run. Another thread calls it."""
+        running = self._running
+        if running is None or (running.job_id, running.number) != (job_id, attempt):
+            return None
+        return self._stacks.read(running.body, running.channel)
 
     async def _receive(self) -> bytes:
         """Return the worker's next message, or b"" if the worker has exited, even in the middle of a message."""
@@ -184,12 +213,14 @@ def find_task(module: str, name: str) -> AnyTask:
     )
 
 
-async def _main(descriptor: int) -> None:
+async def _main(descriptor: int, stack_descriptor: int) -> None:
     reader, writer = await connect_to_parent(descriptor)
+    child = ChildMain(reader, writer)
+    answer_stack_requests(stack_descriptor, child.stack)
     with suppress(ConnectionError):  # the worker was killed, so the outcome of the attempt does not count
-        await ChildMain(reader, writer).run()
+        await child.run()
 
 
 if __name__ == "__main__":
     signal_on_parent_exit(signal.SIGKILL)  # elsewhere than on Linux the closed socket ends the process, a little later
-    asyncio.run(_main(int(sys.argv[1])))
+    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -26,6 +27,7 @@ from sidelane.worker.child_protocol import (
     unpack,
     write_line,
 )
+from sidelane.worker.child_stack import ChildStacks
 from sidelane.worker.outcome import ProcessDied, ProcessNotReady
 
 Submit = Callable[[JobSpec], Awaitable[Submission]]
@@ -81,21 +83,30 @@ class ChildPool:
         self._idle.clear()
 
     async def _start(self) -> "ChildProcess":
-        child = ChildProcess(*await start_module("sidelane.worker.child_main"))
+        parent_end, child_end = socket.socketpair()
+        with child_end:
+            descriptor = child_end.fileno()
+            started = await start_module("sidelane.worker.child_main", str(descriptor), files=[descriptor])
+        child = ChildProcess(*started, parent_end)
         self._all.add(child)
         return child
 
 
 class ChildProcess:
-    """One child process and the socket to it."""
+    """One child process and the sockets to it. `stack_end` is that for requests for stacks."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stack_end: socket.socket,
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
         self._prepared: set[str] = set()
+        self.stacks = ChildStacks(stack_end, process.pid)
         self.alive = True
 
     async def prepare(self, task: AnyTask) -> None:
@@ -149,14 +160,18 @@ class ChildProcess:
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(self._wait_for_end(), grace)
             self._kill()
-        self._writer.close()
+        self._close()
         await self._process.wait()
 
     async def _died(self) -> ProcessDied:
         self.alive = False
-        self._writer.close()
+        self._close()
         code = await self._process.wait()
         return ProcessDied(f"The process that ran the task ended under it ({describe_exit(code)}).")
+
+    def _close(self) -> None:
+        self._writer.close()
+        self.stacks.close()
 
     async def _wait_for_end(self) -> None:
         while line := await self._receive():

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing, closing
@@ -137,7 +138,7 @@ async def _async_generator(
 async def _function(
     function: Callable[..., Any], arguments: dict[str, Any], context: Context, threads: Executor
 ) -> Any:
-    return await _in_thread(threads, lambda: function(**arguments))
+    return await _in_thread(threads, context, lambda: function(**arguments))
 
 
 async def _generator(
@@ -153,17 +154,20 @@ async def _generator(
                     context.channel.put(event)
         return yielded.value
 
-    return await _in_thread(threads, run)
+    return await _in_thread(threads, context, run)
 
 
-async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
+async def _in_thread(threads: Executor, context: Context, function: Callable[[], Any]) -> Any:
     variables = contextvars.copy_context()
 
     def run() -> Any:
+        context.channel.thread = threading.get_ident()
         try:
             return variables.run(function)
         except StopIteration as error:  # a future cannot raise it
             raise RuntimeError("the task raised StopIteration") from error
+        finally:
+            context.channel.thread = None
 
     return await asyncio.get_running_loop().run_in_executor(threads, run)
 

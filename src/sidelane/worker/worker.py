@@ -369,7 +369,7 @@ class Worker:
             attempt.stop(StopReason.LOST if status is LeaseStatus.LOST else StopReason.CANCEL)
 
     def _jobs(self) -> list[RunningJob]:
-        return [attempt.as_running_job() for attempt in list(self._attempts.values()) if not attempt.finished]
+        return [job for attempt in list(self._attempts.values()) if (job := attempt.as_running_job()) is not None]
 
     def _leases(self) -> list[Lease]:
         return [attempt.lease for attempt in list(self._attempts.values()) if not attempt.past_grace]

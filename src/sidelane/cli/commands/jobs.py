@@ -1,4 +1,4 @@
-"""`sidelane jobs`: list, show, watch, cancel and requeue jobs."""
+"""`sidelane jobs`: list, show, watch, cancel and requeue jobs, and show the stack of a running one."""
 
 import time
 from typing import Annotated
@@ -8,10 +8,11 @@ import typer
 from sidelane.admin.actions import cancel_each, cancel_jobs, requeue_jobs
 from sidelane.admin.documents import job_document
 from sidelane.admin.jobs import job_detail, job_ids_of, list_jobs
+from sidelane.admin.stack import DEFAULT_TIMEOUT, MAX_TIMEOUT, job_stack
 from sidelane.cli.locate import with_client, with_jobs
 from sidelane.cli.options import Common, DefaultListGroup, JobFilterOptions, MaxItems, Yes, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
-from sidelane.cli.output.job_detail import print_job
+from sidelane.cli.output.job_detail import print_job, print_stack
 from sidelane.cli.output.job_table import jobs_table
 from sidelane.cli.output.results import confirm, print_cancelled, print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
@@ -20,7 +21,8 @@ from sidelane.processes.exit_code import Exit
 from sidelane.stores.factory import redact_url
 
 commands = typer.Typer(
-    cls=DefaultListGroup, help="List, show, watch, cancel and requeue jobs. Without a command: list them."
+    cls=DefaultListGroup,
+    help="List, show, watch, cancel and requeue jobs, or show what one does now. Without a command: list them.",
 )
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or its first characters.", show_default=False)]
@@ -60,6 +62,29 @@ def list_(
 def show(job_id: JobId, *, common: Common) -> None:
     """Show everything about a job: arguments, result, each failure with its traceback, and its worker."""
     show_job(common, job_id)
+
+
+@commands.command()
+@expand_options
+def stack(
+    job_id: JobId,
+    *,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.0, max=MAX_TIMEOUT, metavar="SECONDS", help="Seconds to wait for the worker's answer."),
+    ] = DEFAULT_TIMEOUT,
+    common: Common,
+) -> None:
+    """Show what a running job does now: the stack of its coroutine, thread or child process, which its worker sends.
+
+    The exit code is 1 if there is no stack, with the reason: the job does not run, runs elsewhere, or its worker does not answer.
+    """
+    found = with_jobs(common.settings(), [job_id], lambda client, ids: job_stack(client, ids[0], timeout=timeout))
+    if common.as_json:
+        print_json(found.document())
+    else:
+        print_stack(found)
+    raise typer.Exit(Exit.DONE if found.stack else Exit.FAILED)
 
 
 @commands.command()
