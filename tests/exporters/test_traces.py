@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, Response
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.types import Receive, Scope, Send
 
 from sidelane import CompletionMessage, Context, Http, JobConflict, Message, Queue, Sidelane, Sqs, Webhook
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE, DISPATCH_QUEUE
@@ -114,17 +115,32 @@ async def test_one_trace_goes_from_the_request_over_the_attempt_to_stream_and_ca
     assert served.resource.items() >= {"service.name": "sidelane"}.items()
 
 
-async def test_a_span_of_the_application_is_the_parent_of_a_submit(lane: Sidelane, collector: Collector) -> None:
+async def test_a_request_span_of_the_application_is_the_parent_of_the_submit(
+    lane: Sidelane, collector: Collector
+) -> None:
     @lane.task
     async def answer() -> None: ...
 
     provider, mine = TracerProvider(), InMemorySpanExporter()
     provider.add_span_processor(SimpleSpanProcessor(mine))
-    async with lane.open():
-        with provider.get_tracer("app").start_as_current_span("a request"):
-            await answer.submit()
+    jobs, app = Jobs(lane, user=None), FastAPI()
+    app.include_router(jobs.router, prefix="/jobs")
+
+    @app.post("/chats")
+    async def ask(respond: Annotated[Responder, Depends(jobs.respond)]) -> Response:
+        return await respond(answer.call())
+
+    async def instrumented(scope: Scope, receive: Receive, send: Send) -> None:
+        with provider.get_tracer("app").start_as_current_span("request"):
+            await app(scope, receive, send)
+
+    transport = httpx2.ASGITransport(instrumented)
+    async with lane.open(), httpx2.AsyncClient(transport=transport, base_url="http://a") as http:
+        assert (await http.post("/chats", headers={"traceparent": CLIENT})).status_code == 202
     (own,) = mine.get_finished_spans()
-    sent = await collector.span("send default")
+    (sent,) = collector.spans
+    assert sent.name == "send default"
+    assert own.context is not None
     assert (int(sent.trace, 16), int(sent.parent, 16)) == (own.context.trace_id, own.context.span_id)
 
 

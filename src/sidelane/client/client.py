@@ -104,7 +104,7 @@ class Client:
         with tracer.span(
             f"send {spec.queue}", kind=SpanKind.PRODUCER, parent=spec.trace, attributes=attributes
         ) as span:
-            submission = await self._submit_spec(with_trace(spec, span.traceparent))
+            submission = await self._submit_spec(with_trace(spec, span.traceparent or spec.trace))
             span.set({"sidelane.created": submission.created})
             return submission
 

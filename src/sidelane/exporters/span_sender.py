@@ -24,6 +24,7 @@ class SpanSender(SpanExporter):
 
     def __init__(self, exporter: SpanExporter) -> None:
         self.failing = False
+        self._closed = False
         self._exporter = exporter
         self._outage_filter = OutageFilter(self)
         for name in SDK_LOGGERS:
@@ -58,9 +59,13 @@ class SpanSender(SpanExporter):
             )
 
     def shutdown(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._exporter.shutdown()
-        for name in SDK_LOGGERS:
-            logging.getLogger(name).removeFilter(self._outage_filter)
+        if not self.failing:  # else the thread that sends may still log that it gives up
+            for name in SDK_LOGGERS:
+                logging.getLogger(name).removeFilter(self._outage_filter)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True  # nothing is kept here

@@ -138,9 +138,7 @@ class ChildMain:
             self._running = None
             listener.cancel()
             await asyncio.wait([listener])
-            await self._tracer.flush(
-                FLUSH_TIMEOUT
-            )  # before the outcome, because the worker may kill this process after it
+            await self._tracer.flush(FLUSH_TIMEOUT)  # first, because the worker may kill this process after the outcome
             self._writer.write(pack_outcome(outcome, throttled=throttled))
             await self._writer.drain()
 
