@@ -172,7 +172,8 @@ def test_child_of_a_killed_worker_exits_silently(moment: str) -> None:
         ours.sendall(pack({"prepare": [polite.function.__module__, polite.name]}))
         assert b"ready" in ours.recv(1024)
         context = {"job_id": "j", "task": polite.name, "queue": "default", "attempt": 1}
-        line = pack({"task": polite.name, "arguments": "{}", "version": 1, "failures": 0, "context": context})
+        request = {"task": polite.name, "arguments": "{}", "version": 1, "failures": 0, "log_size": 0}
+        line = pack({**request, "context": context})
         if moment != IDLE:
             ours.sendall(line[:50] if moment == HALF_REQUESTED else line)
         if moment in (RUNNING, REPORTING):

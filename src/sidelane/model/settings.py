@@ -73,6 +73,9 @@ class Settings(BaseModel):
         "LANGFUSE_* variables say where. Empty: no traces.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="Format of the logs of Sidelane's processes: text or json."
+    )
 
     @field_validator("alert_url")
     @classmethod

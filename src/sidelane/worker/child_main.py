@@ -20,8 +20,10 @@ from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Outcome, Succeeded
 from sidelane.model.stack import Stack
 from sidelane.processes.child import connect_to_parent, signal_on_parent_exit
-from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending
+from sidelane.processes.logs import LogOptions, log_to_stderr
+from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending, current_context
 from sidelane.tasks.job import Job
+from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Task
@@ -37,6 +39,7 @@ from sidelane.worker.child_protocol import (
 )
 from sidelane.worker.child_stack import answer_stack_requests
 from sidelane.worker.executor import execute
+from sidelane.worker.job_log import JobLog, keep_records
 from sidelane.worker.outcome import classify_error, is_throttled
 from sidelane.worker.stack import LoopStacks
 
@@ -123,6 +126,8 @@ class ChildMain:
     async def run(self) -> None:
         while line := await self._receive():
             message = unpack(line)
+            if "log" in message:
+                log_to_stderr(LogOptions(**message["log"]), JobLogFilter())
             if "prepare" in message:
                 self._writer.write(pack(await self._prepare(*message["prepare"])))
             if "arguments" not in message:
@@ -185,6 +190,9 @@ class ChildMain:
         """Return the outcome of an attempt, and whether a provider asked to try later."""
         registry: Registry = task.lane.registry
         context = Context(**message["context"], channel=channel, tracer=self._tracer)
+        current_context.set(context)  # each attempt runs in its own asyncio task
+        if message["log_size"]:
+            keep_records(JobLog(message["log_size"], lambda event: self._writer.write(pack_event(event))))
         try:
             with self._tracer.current(self._tracer.remote(context.trace or NEW_TRACE)):
                 result = await execute(

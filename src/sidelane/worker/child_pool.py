@@ -7,7 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from sidelane.model.errors import ConfigurationError, SidelaneError
@@ -16,6 +16,7 @@ from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Outcome
 from sidelane.processes.child import start_module
 from sidelane.processes.exit_code import describe_exit
+from sidelane.processes.logs import LogOptions
 from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask
 from sidelane.worker.child_protocol import (
@@ -43,10 +44,12 @@ START_TIMEOUT = 60.0
 class ChildPool:
     """The child processes of one worker.
 
-    There are as many processes as process tasks that run concurrently. Processes are kept warm between jobs.
+    There are as many processes as process tasks that run concurrently. Processes are kept warm between jobs. `log` returns how a
+    new process logs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Callable[[], LogOptions]) -> None:
+        self._log = log
         self._idle: list[ChildProcess] = []
         self._all: set[ChildProcess] = set()
 
@@ -89,6 +92,7 @@ class ChildPool:
             started = await start_module("sidelane.worker.child_main", str(descriptor), files=[descriptor])
         child = ChildProcess(*started, parent_end)
         self._all.add(child)
+        await child.configure(self._log())
         return child
 
 
@@ -108,6 +112,10 @@ class ChildProcess:
         self._prepared: set[str] = set()
         self.stacks = ChildStacks(stack_end, process.pid)
         self.alive = True
+
+    async def configure(self, log: LogOptions) -> None:
+        """Let the child log in this way."""
+        await self._send(pack({"log": asdict(log)}))
 
     async def prepare(self, task: AnyTask) -> None:
         """Let the child import a task and open its resources, once.
@@ -130,16 +138,24 @@ class ChildProcess:
         self._prepared.add(task.name)
 
     async def execute(
-        self, task: AnyTask, arguments: str, context: Context, submit: Submit, *, version: int, failures: int | None
+        self,
+        task: AnyTask,
+        arguments: str,
+        context: Context,
+        submit: Submit,
+        *,
+        version: int,
+        failures: int | None,
+        log_size: int,
     ) -> tuple[Outcome, bool]:
         """Run one attempt with arguments that this version of the task stored. Return its outcome, and whether it was throttled.
 
-        `submit` is called for jobs that the task submits, and `failures` is as for `classify_error`. Raises `ProcessDied` if the
-        child dies meanwhile.
+        `submit` is called for jobs that the task submits, and `failures` is as for `classify_error`. Up to `log_size` bytes of
+        records are kept. Raises `ProcessDied` if the child dies meanwhile.
         """
         values = {each.name: getattr(context, each.name) for each in fields(context) if each.name not in NOT_SENT}
         request = {"task": task.name, "arguments": arguments, "version": version, "failures": failures}
-        await self._send(pack({**request, "context": values}))
+        await self._send(pack({**request, "context": values, "log_size": log_size}))
         while line := await self._receive():
             message = unpack(line)
             if "event" in message:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sidelane.model.codec import check_size
 from sidelane.model.errors import PayloadTooLarge
 from sidelane.model.event import NewEvent, model_event, token_event
-from sidelane.tasks.context import Context, current_context
+from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask, Middleware
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.signature import Result
@@ -32,8 +32,10 @@ async def execute(
     middleware: list[Middleware],
     threads: Executor,
 ) -> str:
-    """Call a task's function with its resources, inside the lane's middleware, and return its result as JSON text."""
-    current_context.set(context)  # each attempt runs in its own asyncio task
+    """Call a task's function with its resources, inside the lane's middleware, and return its result as JSON text.
+
+    The caller has set `current_context`.
+    """
     call = _INVOKERS[task.signature.kind]
     if middleware or task.signature.uses:
         value = await _with_middleware(call, task, arguments, context, resources, middleware, threads)

@@ -131,6 +131,9 @@ class Heartbeat:
             answering = asyncio.create_task(self._stack_responder(source).run())
             try:
                 await self._renew_until_stopped(source)
+            except StoreError as error:  # it could not be watched
+                self._renewing.failed(error)
+                await self._pause(self._interval)
             finally:
                 answering.cancel()
                 await asyncio.wait([answering])

@@ -105,6 +105,7 @@ class Row(NamedTuple):
     last_event: Any
     transitions: Any
     usage: Any
+    logged: int
 
 
 def load_row(packed: str) -> Row:
