@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from sidelane.tasks.context import Context
     from sidelane.tasks.job import Job
     from sidelane.tasks.job_log_filter import JobLogFilter
+    from sidelane.tasks.llm_span import LlmSpan, llm_span
     from sidelane.tasks.placeholders import PREVIOUS_FAILURE, PREVIOUS_RESULT, FinishedBatch, FinishedJob
     from sidelane.tasks.resources import Resource, Use
     from sidelane.tasks.signature import Result
@@ -109,6 +110,7 @@ __all__ = [
     "JsonLogFormatter",
     "LaneNotOpen",
     "LimitReached",
+    "LlmSpan",
     "MalformedMessage",
     "Message",
     "MessageCallback",
@@ -144,6 +146,7 @@ __all__ = [
     "Webhook",
     "WrongFileType",
     "__version__",
+    "llm_span",
 ]
 
 _MODULES = {
@@ -204,6 +207,8 @@ _MODULES = {
     "JsonLogFormatter": "sidelane.processes.json_logs",
     "Context": "sidelane.tasks.context",
     "Job": "sidelane.tasks.job",
+    "LlmSpan": "sidelane.tasks.llm_span",
+    "llm_span": "sidelane.tasks.llm_span",
     "JobLogFilter": "sidelane.tasks.job_log_filter",
     "PREVIOUS_FAILURE": "sidelane.tasks.placeholders",
     "PREVIOUS_RESULT": "sidelane.tasks.placeholders",

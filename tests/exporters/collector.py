@@ -45,6 +45,7 @@ class Collector:
     spans: list[ReceivedSpan] = field(default_factory=list)
     refused: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
     hanging: Event = field(default_factory=Event)
     _server: ThreadingHTTPServer | None = None
 
@@ -72,6 +73,7 @@ class Collector:
                 while collector.hanging.is_set():
                     time.sleep(0.02)
                 collector.headers.append(dict(self.headers.items()))
+                collector.paths.append(self.path)
                 self.send_response(200 if collector.receive(body) else 400)
                 self.send_header("content-length", "0")
                 self.end_headers()

@@ -94,12 +94,18 @@ async def test_spans_with_malformed_ids_are_left_out_and_the_rest_is_sent(
     assert sorted(each.name for each in collector.spans) == ["span 1", "span 2"]
 
 
-async def test_a_text_that_cannot_be_encoded_loses_only_its_own_attribute(collector: Collector) -> None:
+async def test_a_text_that_cannot_be_encoded_is_escaped_and_loses_no_span(collector: Collector) -> None:
     tracer = open_tracer(SETTINGS)
     for text in ("a", "\ud800", "b"):
-        tracer.start("span", attributes={"text": text}).end()
+        span = tracer.start(f"span {text}", attributes={"text": text})
+        span.fail(text)
+        span.end()
     await tracer.close()
-    assert [each.attributes.get("text") for each in collector.named("span")] == ["a", None, "b"]
+    assert [(each.name, each.attributes["text"]) for each in collector.spans] == [
+        ("span a", "a"),
+        ("span \\ud800", "\\ud800"),
+        ("span b", "b"),
+    ]
 
 
 async def test_variables_name_the_service_and_add_to_its_resource(

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from sidelane import Call, Context, PermanentFailure, Result, RetryLater, Sidelane, Use
+from sidelane import Call, Context, PermanentFailure, Result, RetryLater, Sidelane, Use, llm_span
 
 lane = Sidelane(settings={"lease_duration": 2.0, "shutdown_timeout": 0.0, "cancel_grace": 0.1})
 
@@ -97,6 +97,13 @@ async def dawdle() -> None:
 @lane.task
 async def mistake() -> int:
     return cast(int, "none")
+
+
+@lane.task
+async def ask() -> str:
+    with llm_span("chat", model="gpt-4o", provider="openai") as call:
+        call.usage(input_tokens=7, output_tokens=2, cost=0.25)
+    return "done"
 
 
 starts: list[float] = []

@@ -13,10 +13,11 @@ from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 
 from sidelane.exporters.span_sender import SpanSender
 from sidelane.model.ids import is_traceparent
+from sidelane.model.json_text import escape_surrogates
 from sidelane.telemetry.tracer import NO_ATTRIBUTES, Attributes, Span, SpanKind, Tracer
 
 CLOSE_TIMEOUT: Final = 3.0
@@ -25,16 +26,19 @@ CLOSE_TIMEOUT: Final = 3.0
 KINDS: Final = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
 
 
-def otlp_tracer(*, release: str) -> "OpenTelemetryTracer":
+def otlp_tracer(
+    *, release: str, exporter: SpanExporter | None = None, attributes: Attributes = NO_ATTRIBUTES
+) -> "OpenTelemetryTracer":
     """Return a tracer that the `OTEL_*` variables configure: endpoint, headers, resource, sampler, limits.
 
-    The service is named `sidelane` unless they name it.
+    The service is named `sidelane` unless they name it. `exporter` sends spans instead of that of OpenTelemetry. `attributes` are
+    further ones of the resource.
     """
-    service: Attributes = {"service.name": "sidelane", "process.pid": os.getpid()}
+    service: Attributes = {"service.name": "sidelane", "process.pid": os.getpid(), **attributes}
     if release:
         service = {**service, "service.version": release}
     resource = Resource.create(service).merge(OTELResourceDetector().detect())
-    return OpenTelemetryTracer(SpanSender(OTLPSpanExporter()), resource)
+    return OpenTelemetryTracer(SpanSender(exporter or OTLPSpanExporter()), resource)
 
 
 class OpenTelemetrySpan(Span):
@@ -48,13 +52,13 @@ class OpenTelemetrySpan(Span):
         return _traceparent(self.recorded.get_span_context())
 
     def set(self, attributes: Attributes) -> None:
-        self.recorded.set_attributes(attributes)
+        self.recorded.set_attributes(_encodable(attributes))
 
     def add_event(self, name: str, attributes: Attributes = NO_ATTRIBUTES) -> None:
         self.recorded.add_event(name, attributes)
 
     def fail(self, description: str, error_type: str = "") -> None:
-        self.recorded.set_status(trace.Status(trace.StatusCode.ERROR, description))
+        self.recorded.set_status(trace.Status(trace.StatusCode.ERROR, escape_surrogates(description)))
         if error_type:
             self.recorded.set_attribute("error.type", error_type)
 
@@ -93,10 +97,10 @@ class OpenTelemetryTracer(Tracer):
     ) -> Span:
         return OpenTelemetrySpan(
             self._tracer.start_span(
-                name,
+                escape_surrogates(name),
                 None if parent is None else trace.set_span_in_context(_remote_span(parent), Context()),
                 KINDS[kind],
-                attributes,
+                _encodable(attributes),
                 [trace.Link(_remote_span(link).get_span_context()) for link in links if is_traceparent(link)],
                 None if started is None else int(started * 1e9),
             )
@@ -125,6 +129,11 @@ class OpenTelemetryTracer(Tracer):
         if not await _run_in_daemon(self._provider.shutdown, CLOSE_TIMEOUT):
             self._sender.failed(f"no answer within {CLOSE_TIMEOUT:g} seconds")
             self._sender.shutdown()  # ends the retries of the thread that sends
+
+
+def _encodable(attributes: Attributes) -> Attributes:
+    """Return attributes without lone surrogates, because of which a receiver would get none of the spans that are sent together."""
+    return {name: escape_surrogates(value) if isinstance(value, str) else value for name, value in attributes.items()}
 
 
 def _traceparent(context: trace.SpanContext) -> str | None:

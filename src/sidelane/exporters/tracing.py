@@ -11,7 +11,7 @@ from sidelane.telemetry.tracer import NO_TRACER, Tracer
 
 @asynccontextmanager
 async def tracing(telemetry: Telemetry, settings: Settings) -> AsyncIterator[None]:
-    """Record the spans of this process within the block, if the settings say so. Raises `MissingExtra`."""
+    """Record the spans of this process within the block, if the settings say so. Raises `ConfigurationError`."""
     telemetry.tracer = tracer = open_tracer(settings)
     try:
         yield
@@ -21,14 +21,15 @@ async def tracing(telemetry: Telemetry, settings: Settings) -> AsyncIterator[Non
 
 
 def open_tracer(settings: Settings) -> Tracer:
-    """Return the tracer of this process, which the caller closes. Raises `MissingExtra`.
+    """Return the tracer of this process, which the caller closes. Raises `MissingExtra`, or `ConfigurationError` without keys.
 
     Each process opens its own after its start, because the thread that sends spans does not survive a fork.
     """
     if not settings.traces:
         return NO_TRACER
     try:
+        from sidelane.exporters.langfuse import langfuse_tracer
         from sidelane.exporters.opentelemetry import otlp_tracer
     except ModuleNotFoundError as error:
         raise MissingExtra("Traces need OpenTelemetry: pip install 'sidelane[tracing]'.") from error
-    return otlp_tracer(release=settings.release)
+    return (langfuse_tracer if settings.traces == "langfuse" else otlp_tracer)(release=settings.release)

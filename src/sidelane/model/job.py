@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
 
+from sidelane.model.history import NO_USAGE, Usage
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.problem import Problem
@@ -206,6 +207,7 @@ class JobRecord:
     first_event: float | None = None  # of its newest attempt
     last_event: float | None = None
     transitions: str = ""  # as `model.transition` reads them
+    usage: Usage = NO_USAGE  # of all its attempts together, those before a requeue too
 
     @property
     def id(self) -> str:

@@ -68,8 +68,9 @@ class Settings(BaseModel):
     )
     traces: str = Field(
         "",
-        pattern="^(otlp)?$",
-        description="otlp: record spans and send them over OTLP; OTEL_* variables say where. Empty: no traces.",
+        pattern="^(otlp|langfuse)?$",
+        description="otlp: record spans and send them over OTLP; OTEL_* variables say where. langfuse: send them to Langfuse; "
+        "LANGFUSE_* variables say where. Empty: no traces.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
     log_format: str = Field(

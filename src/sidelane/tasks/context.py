@@ -87,7 +87,7 @@ class Context:
     def report_usage(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: float = 0.0) -> None:
         """Report what this attempt used: tokens of a language model, and a cost in any currency. Several reports are added up.
 
-        The history of the task shows the sums. Raises ValueError if a number is negative, not finite or too large.
+        The job and the history of its task show the sums. Raises ValueError if a number is negative, not finite or too large.
         """
         self.channel.report_usage(Usage(input_tokens=input_tokens, output_tokens=output_tokens, cost=cost))
 

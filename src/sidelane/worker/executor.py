@@ -3,9 +3,9 @@
 import asyncio
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, closing
 from typing import Any
 
 from pydantic import BaseModel
@@ -148,12 +148,12 @@ async def _generator(
 ) -> Any:
     def run() -> Any:
         yielded = YieldCollector(context)
-        items: Iterator[object] = function(**arguments)
-        for item in items:
-            context.check()  # stops the generator between two items, as on the loop
-            event = yielded.event(item)
-            if event is not None:
-                context.channel.put(event)
+        with closing(function(**arguments)) as items:
+            for item in items:
+                context.check()  # stops the generator between two items, as on the loop
+                event = yielded.event(item)
+                if event is not None:
+                    context.channel.put(event)
         return yielded.value
 
     return await _in_thread(threads, context, run)

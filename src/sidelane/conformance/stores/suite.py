@@ -18,7 +18,7 @@ from sidelane.conformance.stores.external_tasks import (
     ExternalJobTimeout,
 )
 from sidelane.conformance.stores.fairness import Fairness
-from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps
+from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps, UsageOfJobs
 from sidelane.conformance.stores.history import HistoryOfAttempts, HistoryOfSubmits, HistoryOfUsage
 from sidelane.conformance.stores.history_cells import DepthSamples, HistoryCells, HistorySeries, TopUsers
 from sidelane.conformance.stores.history_waits import HistoryOfRuns, HistoryOfWaits
@@ -72,6 +72,7 @@ class OneConnection(
     LogSize,
     LogRecords,
     AttemptOutcomes,
+    UsageOfJobs,
     FollowUps,
     Cancellation,
     Requeue,

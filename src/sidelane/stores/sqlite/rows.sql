@@ -8,7 +8,8 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
        s.limits, s.max_queued, j.batch, j.cascade, s.placeholders, s.id_retention, s.max_log_size,
        j.seq, j.state, j.attempt, j.failures, j.worker_losses, j.isolated, j.ends, j.submitted, j.due, j.started, j.ended,
        j.cancel_requested, j.blocked_by, j.worker, j.nonce, j.last, p.data, r.result, r.problem, j.ordinal,
-       j.first_event, j.last_event, j.transitions, j.release, j.deadline_at, j.blocked_at, j.series
+       j.first_event, j.last_event, j.transitions, j.release, j.input_tokens, j.output_tokens, j.cost_micros,
+       j.deadline_at, j.blocked_at, j.series
   FROM jobs j
   JOIN specs s ON s.seq = j.seq
   LEFT JOIN results r ON r.seq = j.seq

@@ -1,6 +1,12 @@
 -- finish: end attempts. Finished and returning jobs are written by `finalize` and `enqueue`.
 -- Tables: jobs.
 
+-- :add_usage
+-- Parameters: input tokens, output tokens, millionths of the currency's unit, seq.
+UPDATE jobs
+   SET input_tokens = input_tokens + ?, output_tokens = output_tokens + ?, cost_micros = cost_micros + ?
+ WHERE seq = ?
+
 -- :dispatch
 -- The job continues under its lease without a worker.
 -- Parameters: seq, lease_expires, lease_duration, ordinal, logged, epoch, last, progress, log_space, first_event,
