@@ -26,6 +26,7 @@ from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.client.declarations import save_declarations
 from sidelane.client.file_references import declare_file_removal
+from sidelane.client.load_recorder import LoadRecorder
 from sidelane.client.schedules import Schedules
 from sidelane.client.sync_client import SyncClient
 from sidelane.configuration import Configuration, load_settings
@@ -319,18 +320,21 @@ class Sidelane:
         slots = 1 if isolated else concurrency or self.settings.concurrency
         changed = {"concurrency": slots, **({"shutdown_timeout": math.inf} if isolated else {})}
         share = replace(_queue_share(self.queues, queues, slots, strict=strict), isolated=isolated)
-        return Worker(
-            self.client.store,
+        store = self.client.store
+        load_recorder = LoadRecorder(store, lambda: (worker.info(), worker.finished))
+        worker = Worker(
+            store,
             open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
             settings=self.settings.model_copy(update=changed),
             client=self.client,
             shares=[share] if isolated else [share, internal_share()],
             name=name,
-            background_services=[] if isolated else _receivers(self),
+            background_services=[] if isolated else [*_receivers(self), load_recorder],
             on_progress=self.progress_notifier.on_progress,
             exit_when_stuck=exit_when_stuck or isolated,
         )
+        return worker
 
     def remote_worker(
         self,
