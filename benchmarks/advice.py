@@ -1,8 +1,8 @@
 """Advice that is followed: `python -m benchmarks.advice [io] [cpu] [stream] [--seconds 25]`.
 
 Each load runs on a first guess. Then `sidelane advise --json` says what to change, the service restarts with it on a new store, and
-the same load runs again. Bars: the median wait is under the target, the CPU of workers is at most 80 % (and at least 30 % for `cpu`),
-and `sidelane advise --plan` with the measured figures agrees within one process.
+the same load runs again. Bars: the median wait is under the target, the CPU of workers is at most 80 %, and at least 30 % for `cpu`.
+`sidelane advise --plan` with the measured figures agrees within one process.
 """
 
 import argparse
@@ -175,9 +175,10 @@ async def run_load(project: Project, load: Load, numbers: Numbers, seconds: floa
 
 
 async def _send(url: str, load: Load, seconds: float) -> Counter[str]:
+    """Send requests at random times, and follow the streams. What is still open at the end is given up."""
     answers: Counter[str] = Counter()
-    chance = random.Random(7)
-    async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client, asyncio.TaskGroup() as group:
+    chance, running = random.Random(7), set[asyncio.Task[None]]()
+    async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as client:
 
         async def request() -> None:
             answer = await client.post(f"/start/{load.kind}", params={"seconds": load.seconds})
@@ -191,7 +192,12 @@ async def _send(url: str, load: Load, seconds: float) -> Counter[str]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             await asyncio.sleep(chance.expovariate(load.rate))
-            group.create_task(request())
+            task = asyncio.create_task(request())
+            running.add(task)
+            task.add_done_callback(running.discard)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
     return answers
 
 
@@ -224,15 +230,15 @@ def planned(project: Project, load: Load, measured: Measured) -> dict[str, int]:
     return {each["kind"]: each["processes"] for each in document["services"]}
 
 
-async def follow(load: Load, seconds: float) -> bool:
+def follow(load: Load, seconds: float) -> bool:
     """Run a load, follow the advice, run it again, and print and return whether the bars are met."""
     with tempfile.TemporaryDirectory() as name:
         project = Project(Path(name).resolve())
-        first = await run_load(project, load, load.guess, seconds)
+        first = asyncio.run(run_load(project, load, load.guess, seconds))
         print(f"{load.kind}, first guess {load.guess}: {first}")
         print(project.run("advise"))
         numbers = followed(json.loads(project.run("advise", "--json")))
-        second = await run_load(project, load, numbers, seconds)
+        second = asyncio.run(run_load(project, load, numbers, seconds))
         print(f"{load.kind}, as advised {numbers}: {second}")
         plan = planned(project, load, second)
         bars = {
@@ -253,7 +259,7 @@ def main() -> None:
     parser.add_argument("loads", nargs="*", choices=[*LOADS, []], metavar="LOAD")
     parser.add_argument("--seconds", type=float, default=25.0, help="how long each load runs, twice")
     arguments = parser.parse_args()
-    met = [asyncio.run(follow(LOADS[name], arguments.seconds)) for name in arguments.loads or LOADS]
+    met = [follow(LOADS[name], arguments.seconds) for name in arguments.loads or LOADS]
     sys.exit(not all(met))
 
 

@@ -266,9 +266,9 @@ def _without_cpu_wait(arrivals: QueueArrivals, cpu: float, load: float, steps: l
     run_time = max(arrivals.run_time - cpu * busy / (1 - busy), arrivals.fastest, cpu)
     if run_time > arrivals.run_time * 0.9:
         return arrivals.run_time
-    calculation = f"{duration_text(arrivals.run_time)} - {duration_text(arrivals.run_time - run_time)}"
+    calculation = f"{arrivals.run_time:.2f} s - {arrivals.run_time - run_time:.2f} s"
     reason = f"less the wait for the CPU, of which up to {percent(load)} was busy"
-    steps.append(Step(calculation, f"{duration_text(run_time)} run time", reason))
+    steps.append(Step(calculation, f"{run_time:.2f} s run time", reason))
     return run_time
 
 

@@ -24,8 +24,11 @@ REQUEST_CPU: Final = 0.005
 JOB_CPU: Final = 0.01
 """CPU seconds of a job that waits for others, e.g. for a language model."""
 
-EVENT_CPU: Final = 0.0001
-"""CPU seconds of an event in a worker, and of its delivery in an API process (benchmarks/advice.py measures both)."""
+EVENT_CPU: Final = 0.00005
+"""CPU seconds of an event in a worker, and of its delivery in an API process.
+
+One process of each sent 20,000 events per second on two cores (docs/performance.md). Few streams cost more for each event.
+"""
 
 EVENTS_PER_SECOND: Final = 20
 """Events of a stream: a usual language model writes as many tokens."""

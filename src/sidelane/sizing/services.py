@@ -222,8 +222,9 @@ def _processes_for_slots(
 def _for_jobs(load: WorkerLoad, jobs: float, busy: float) -> Step:
     """Return the line of the CPU that jobs use."""
     share = load.cpu * jobs / busy
-    kind = "CPU-bound" if share >= CPU_BOUND else "mostly waiting"
-    reason = f"{kind}: {percent(share)} of the run time"
+    reason = f"{percent(share)} of the run time"
+    if share >= CPU_BOUND:
+        reason += ", so the jobs are CPU-bound"
     if load.children_cpu:
         reason += f"; its child processes use {number(jobs * load.children_cpu)} cores more"
     calculation = f"{number(jobs)} jobs/s x {cpu_text(load.cpu)} CPU"
