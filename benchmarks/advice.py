@@ -1,8 +1,8 @@
 """Advice that is followed: `python -m benchmarks.advice [io] [cpu] [stream] [--seconds 25]`.
 
-Each load runs on a first guess. Then `sidelane advise --json` says what to change, the service restarts with it on a new store, and
-the same load runs again. Bars: the median wait is under the target, the CPU of workers is at most 80 %, and at least 30 % for `cpu`.
-`sidelane advise --plan` with the measured figures agrees within one process.
+Each load runs on a first guess. Then `sidelane advise --json` says what to change, the service restarts with it on a new store,
+and the same load runs again. Bars: the median wait is under the target, the CPU of workers at most 80 %, and at least 30 % for
+`cpu`. `sidelane advise --plan` with the measured figures agrees within one process.
 """
 
 import argparse

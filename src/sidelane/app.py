@@ -320,21 +320,18 @@ class Sidelane:
         slots = 1 if isolated else concurrency or self.settings.concurrency
         changed = {"concurrency": slots, **({"shutdown_timeout": math.inf} if isolated else {})}
         share = replace(_queue_share(self.queues, queues, slots, strict=strict), isolated=isolated)
-        store = self.client.store
-        load_recorder = LoadRecorder(store, lambda: (worker.info(), worker.finished))
-        worker = Worker(
-            store,
+        return Worker(
+            self.client.store,
             open_source=lambda: open_store(self.settings.store),
             registry=self.registry,
             settings=self.settings.model_copy(update=changed),
             client=self.client,
             shares=[share] if isolated else [share, internal_share()],
             name=name,
-            background_services=[] if isolated else [*_receivers(self), load_recorder],
+            background_services=lambda worker: [] if isolated else _background_services(self, worker),
             on_progress=self.progress_notifier.on_progress,
             exit_when_stuck=exit_when_stuck or isolated,
         )
-        return worker
 
     def remote_worker(
         self,
@@ -441,6 +438,7 @@ def _queue_share(
     return QueueShare(WorkerCapacity(slots, capacity), WeightedQueues(weights, strict=strict))
 
 
-def _receivers(lane: Sidelane) -> list[BackgroundService]:
-    """Return the receivers of replies and of consumers' messages, which run beside the jobs of a worker."""
-    return [*reply_receivers(lane.services, lane.completions), *message_receivers(lane.consumers, lane.services)]
+def _background_services(lane: Sidelane, worker: Worker) -> list[BackgroundService]:
+    """Return what runs beside the jobs of a worker: the receivers of replies and of messages, and the record of its load."""
+    receivers = [*reply_receivers(lane.services, lane.completions), *message_receivers(lane.consumers, lane.services)]
+    return [*receivers, LoadRecorder(lane.client.store, lambda: (worker.info(), worker.finished))]

@@ -1,6 +1,7 @@
 """Advice: how many API processes, worker processes and slots the load of a period needs, and which signals ask for more or less."""
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from sidelane.admin.arrivals import MIN_JOBS, QueueArrivals, queue_arrivals
 from sidelane.admin.documents import time_text
 from sidelane.admin.figures import Chart, History, read_history
 from sidelane.admin.findings.reading import worker_exits
-from sidelane.admin.process_loads import MIN_REQUESTS, Service, read_lines, services_of
+from sidelane.admin.process_loads import MIN_REQUESTS, Service, read_lines, running_time, services_of
 from sidelane.admin.queue_limits import QueueLimits
 from sidelane.admin.signals import Signal, signals_of
 from sidelane.client.declarations import DECLARATIONS, load_declarations
@@ -113,7 +114,7 @@ def _service_document(size: ServiceSize, fit: Fit) -> dict[str, Any]:
         "processes": size.processes,
         "slots": size.slots or None,
         "queues": [
-            {"name": name, "slots": slots, "median_wait": size.waits.get(name)}
+            {"name": name, "slots": slots, "median_wait": _finite(size.waits.get(name))}
             for name, slots in size.queue_slots.items()
         ],
         "memory": size.memory,
@@ -124,6 +125,11 @@ def _service_document(size: ServiceSize, fit: Fit) -> dict[str, Any]:
         "steps": step_documents(size.steps),
         "assumptions": list(size.assumptions),
     }
+
+
+def _finite(wait: float | None) -> float | None:
+    """Return a wait for JSON, which has no number for one without end."""
+    return None if wait == math.inf else wait
 
 
 def step_documents(steps: Iterable[Step]) -> list[dict[str, str]]:
@@ -141,24 +147,21 @@ async def read_advice(store: Store, seconds: float, machine: Machine, limits: Ma
         store.read_journal(WORKER_EXITS),
         store.read_values([DECLARATIONS]),
     )
-    services = services_of(lines, live)
-    starts = [line.since for line in lines] + [each.started for each in live]
-    ends = [line.until for line in lines]
-    first, last = min(starts, default=period.since), period.until if live else max(ends, default=period.until)
+    services, running = services_of(lines, live), running_time(lines, live, period)
+    since = _first_figure(history, running[0])
     target_waits = load_declarations(declared).target_waits
-    arrivals = {each.queue: each for each in queue_arrivals(history, (first, last))}
+    arrivals = {each.queue: each for each in queue_arrivals(history, running)}
     advised = [_advise(service, services, arrivals, target_waits, limits) for service in services]
+    lately = [each for each in worker_exits(exits) if each.at >= period.since]
+    signals = signals_of(services, _user_charts(history), target_waits, lately, machine)
     return Advice(
-        since=_first_figure(history, first),
+        since=since,
         until=period.until,
         services=advised,
         fit=Fit(machine=machine, services=[each.size for each in advised]),
-        signals=signals_of(
-            services, _user_charts(history), target_waits,
-            [each for each in worker_exits(exits) if each.at >= period.since], machine,
-        ),
+        signals=[replace(signal, since=max(since, signal.since)) for signal in signals],
         notes=_notes(services, arrivals),
-    )  # fmt: skip
+    )
 
 
 def _user_charts(history: History) -> Mapping[str, Chart]:
@@ -188,8 +191,8 @@ def _advise(
     steps: list[Step] = []
     queues = []
     for each in found:
-        serving = [other for other in services if each.queue in other.queues]
-        share = service.processes * service.slots / sum(other.processes * other.slots for other in serving)
+        slots = sum(other.processes * other.slots for other in services if each.queue in other.queues)
+        share = service.processes * service.slots / slots
         run_time = _without_cpu_wait(each, cpu, load, steps)
         queue = QueueLoad(
             queue=each.queue, arrivals=each.rate * share, run_time=run_time, target_wait=target_waits.get(each.queue)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from sidelane.admin.figures import Period
 from sidelane.model.process_load import PROCESS_LOADS, ProcessLoad, load_of
 from sidelane.model.worker import API, WorkerInfo
 from sidelane.stores.contract import Store
@@ -127,6 +128,13 @@ def services_of(lines: Iterable[TimedLoad], live: Iterable[WorkerInfo]) -> list[
         for (kind, name), (own, running) in sorted(by_name.items())
         if running or own[-1].until > last - LATELY
     ]
+
+
+def running_time(lines: Sequence[TimedLoad], live: Sequence[WorkerInfo], period: Period) -> tuple[float, float]:
+    """Return since when and until when processes are known to have run. Without any, it is the period."""
+    starts = [line.since for line in lines] + [each.started for each in live]
+    ends = [period.until] if live else [line.until for line in lines]
+    return min(starts, default=period.since), max(ends, default=period.until)
 
 
 def service_name(name: str) -> str:

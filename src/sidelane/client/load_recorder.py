@@ -35,21 +35,18 @@ class LoadRecorder:
     A store that does not answer loses nothing: the next line covers these seconds too.
     """
 
-    error = None
+    error: str | None = None  # it is no reason for a worker to be unhealthy
 
-    def __init__(
-        self, store: Store, describe: Callable[[], tuple[WorkerInfo, int]], *, sample_interval: float = SAMPLE_INTERVAL
-    ) -> None:
+    def __init__(self, store: Store, describe: Callable[[], tuple[WorkerInfo, int]]) -> None:
         self._store = store
         self._describe = describe
-        self._sample_interval = sample_interval
 
     async def run(self) -> None:
         """Measure and write until cancelled, and then write what is left."""
         interval, window = FIRST_INTERVAL, _Window(_read_counters(self._describe()[1]))
         try:
             while True:
-                await asyncio.sleep(self._sample_interval)
+                await asyncio.sleep(SAMPLE_INTERVAL)
                 info, finished = self._describe()
                 window.add(info, _read_counters(finished))
                 if window.seconds >= interval:

@@ -149,7 +149,7 @@ class PlanOptions:
 def advise(
     *, since: HistorySince = None, plan_options: PlanOptions, machine_options: MachineOptions, common: Common
 ) -> None:
-    """Say how many API processes, worker processes and slots the load needs, with the arithmetic.
+    """Recommend how many API processes, worker processes and slots the load needs, with the arithmetic.
 
     The load is what was measured since a time, by default in the last 14 days, at its busiest. With --plan it is a load on paper.
     If the current folder describes a service, the lines to change are printed too. Nothing is changed.
