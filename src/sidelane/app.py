@@ -440,5 +440,9 @@ def _queue_share(
 
 def _background_services(lane: Sidelane, worker: Worker) -> list[BackgroundService]:
     """Return what runs beside the jobs of a worker: the receivers of replies and of messages, and the record of its load."""
-    receivers = [*reply_receivers(lane.services, lane.completions), *message_receivers(lane.consumers, lane.services)]
-    return [*receivers, LoadRecorder(lane.client.store, lambda: (worker.info(), worker.finished))]
+    recorder = LoadRecorder(lane.client.store, lambda: (worker.info(), worker.finished))
+    replies, messages = (
+        reply_receivers(lane.services, lane.completions),
+        message_receivers(lane.consumers, lane.services),
+    )
+    return [*replies, *messages, recorder]

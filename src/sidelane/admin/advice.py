@@ -26,9 +26,9 @@ from sidelane.sizing.services import (
     ServiceSize,
     Step,
     WorkerLoad,
-    cpu_text,
     number,
     percent,
+    seconds_text,
     size_api,
     size_workers,
     with_headroom,
@@ -200,7 +200,7 @@ def _advise(
         queues.append(limits.get(each.queue, QueueLimits()).applied_to(queue))
     assumptions = []
     if not cpu:
-        assumptions.append(f"{cpu_text(JOB_CPU)} CPU per job: no process has written what it uses")
+        assumptions.append(f"{seconds_text(JOB_CPU)} CPU per job: no process has written what it uses")
     size = size_workers(
         WorkerLoad(
             name=service.name, queues=queues, cpu=cpu or JOB_CPU, children_cpu=children_cpu,
@@ -218,7 +218,7 @@ def _advise_api(service: Service) -> ServiceAdvice:
     known = busiest.counted >= MIN_REQUESTS
     step = Step(f"CPU of {service.name}", f"{number(busiest.cores)} cores busy", "measured, at its busiest ten minutes")
     if known:
-        per_request = cpu_text(busiest.cores / busiest.requests)
+        per_request = seconds_text(busiest.cores / busiest.requests)
         step = replace(step, calculation=f"{number(busiest.requests)} requests/s x {per_request} CPU")
     size = size_api(
         ApiLoad(

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sidelane.model.durations import duration_text
 from sidelane.model.sizes import size_text
 from sidelane.sizing.fit import Fit
 from sidelane.sizing.machines import Machine
@@ -12,8 +11,8 @@ from sidelane.sizing.services import (
     QueueLoad,
     Step,
     WorkerLoad,
-    cpu_text,
     number,
+    seconds_text,
     size_api,
     size_workers,
 )
@@ -69,7 +68,7 @@ def rule_of_thumb(load: PlannedLoad, machine: Machine) -> list[Step]:
     return [
         Step(f"2 x {machine.cores:g} cores + 1", f"{workers} workers", "each handles one request at a time"),
         Step(
-            f"{workers} workers ÷ {duration_text(load.seconds)}",
+            f"{workers} workers ÷ {seconds_text(load.seconds)}",
             f"{number(workers / load.seconds)} jobs/s",
             f"of the {number(load.rate)} jobs/s that arrive",
         ),
@@ -83,20 +82,20 @@ def _api(load: PlannedLoad) -> ApiLoad:
     calculation = f"{number(load.rate)} jobs/s x {REQUESTS_PER_JOB} requests"
     steps = [
         Step(calculation, f"{number(requests)} requests/s", "the submit, and the result or the stream"),
-        Step(f"{number(requests)} requests/s x {cpu_text(REQUEST_CPU)}", f"{number(cores)} cores busy"),
+        Step(f"{number(requests)} requests/s x {seconds_text(REQUEST_CPU)}", f"{number(cores)} cores busy"),
     ]
-    assumptions = [f"{cpu_text(REQUEST_CPU)} CPU per request", *_memory_assumption(load)]
+    assumptions = [f"{seconds_text(REQUEST_CPU)} CPU per request", *_memory_assumption(load)]
     if load.stream:
         streams = load.rate * load.seconds
         events = streams * EVENTS_PER_SECOND
         steps += [
             Step(
-                f"{number(load.rate)} jobs/s x {duration_text(load.seconds)}",
+                f"{number(load.rate)} jobs/s x {seconds_text(load.seconds)}",
                 f"{number(streams)} open streams",
                 "Little's law",
             ),
             Step(
-                f"{number(streams)} streams x {EVENTS_PER_SECOND} events/s x {cpu_text(EVENT_CPU)}",
+                f"{number(streams)} streams x {EVENTS_PER_SECOND} events/s x {seconds_text(EVENT_CPU)}",
                 f"{number(events * EVENT_CPU)} cores busy",
             ),
             Step(f"{number(cores)} + {number(events * EVENT_CPU)}", f"{number(cores + events * EVENT_CPU)} cores busy"),
@@ -115,14 +114,14 @@ def _api(load: PlannedLoad) -> ApiLoad:
 
 def _workers(load: PlannedLoad) -> WorkerLoad:
     cpu = JOB_CPU if load.cpu is None else load.cpu
-    steps, assumptions = [], [f"half of the jobs may wait {duration_text(TARGET_WAIT)} at most"]
+    steps, assumptions = [], [f"half of the jobs may wait {seconds_text(TARGET_WAIT)} at most"]
     if load.cpu is None:
-        assumptions.append(f"{cpu_text(JOB_CPU)} CPU per job, which otherwise waits for others (--cpu)")
+        assumptions.append(f"{seconds_text(JOB_CPU)} CPU per job, which otherwise waits for others (--cpu)")
         if load.stream:
             events = load.seconds * EVENTS_PER_SECOND
             cpu += events * EVENT_CPU
-            calculation = f"{cpu_text(JOB_CPU)} + {number(events)} events x {cpu_text(EVENT_CPU)}"
-            steps.append(Step(calculation, f"{cpu_text(cpu)} CPU per job"))
+            calculation = f"{seconds_text(JOB_CPU)} + {number(events)} events x {seconds_text(EVENT_CPU)}"
+            steps.append(Step(calculation, f"{seconds_text(cpu)} CPU per job"))
             assumptions.append(_event_assumption())
     queue = QueueLoad(queue="", arrivals=load.rate, run_time=load.seconds, target_wait=TARGET_WAIT)
     return WorkerLoad(
@@ -138,4 +137,4 @@ def _memory_assumption(load: PlannedLoad) -> list[str]:
 
 
 def _event_assumption() -> str:
-    return f"{EVENTS_PER_SECOND} events/s per stream, {cpu_text(EVENT_CPU)} CPU each"
+    return f"{EVENTS_PER_SECOND} events/s per stream, {seconds_text(EVENT_CPU)} CPU each"

@@ -141,9 +141,9 @@ def size_workers(load: WorkerLoad) -> ServiceSize:
     wanted = cores / TARGET_UTILISATION * total / steady
     steps.append(_for_cpu(cores, wanted, scaled=f" x {total} ÷ {steady}" if total != steady else ""))
     processes = _processes_for_slots(max(1, math.ceil(wanted)), load.queues, slots, steps)
-    if processes > 1:
-        steps.append(Step(f"{total:,} slots ÷ {processes}", f"{math.ceil(total / processes):,} slots per process"))
     per_process = math.ceil(total / processes)
+    if processes > 1:
+        steps.append(Step(f"{slot_count(total)} ÷ {processes}", f"{slot_count(per_process)} per process"))
     by_slots = per_process * TARGET_UTILISATION * jobs / busy
     return ServiceSize(
         name=load.name, kind=Kind.WORKER, processes=processes, cores=jobs * (load.cpu + load.children_cpu),
@@ -180,7 +180,7 @@ def _slots(queue: QueueLoad, steps: list[Step], *, named: bool) -> int:
     """Return the slots of one queue, of all processes together."""
     prefix = f"{queue.queue}: " if named else ""
     busy = busy_slots(queue.arrivals, queue.run_time)
-    calculation = f"{prefix}{number(queue.arrivals)} jobs/s x {duration_text(queue.run_time)}"
+    calculation = f"{prefix}{number(queue.arrivals)} jobs/s x {seconds_text(queue.run_time)}"
     steps.append(Step(calculation, f"{number(busy)} slots busy on average", "Little's law"))
     slots = max(1, math.ceil(wanted_slots(queue.arrivals, queue.run_time)))
     free = f"{percent(1 - TARGET_UTILISATION)} stay free for peaks"
@@ -188,9 +188,9 @@ def _slots(queue: QueueLoad, steps: list[Step], *, named: bool) -> int:
     if queue.target_wait is not None:
         enough = slots_for_wait(queue.arrivals, queue.run_time, queue.target_wait, at_least=slots)
         if enough > slots:
-            wait = duration_text(median_wait(queue.arrivals, queue.run_time, slots))
+            wait = seconds_text(median_wait(queue.arrivals, queue.run_time, slots))
             reason = f"with {slots}, half of the jobs would wait over {wait} (Erlang C)"
-            steps.append(Step(f"{prefix}target wait of {duration_text(queue.target_wait)}", slot_count(enough), reason))
+            steps.append(Step(f"{prefix}target wait of {seconds_text(queue.target_wait)}", slot_count(enough), reason))
             slots = enough
     if queue.most is not None and queue.most < slots:
         reason = f"more would only wait for {queue.limit}"
@@ -223,11 +223,13 @@ def _for_jobs(load: WorkerLoad, jobs: float, busy: float) -> Step:
     """Return the line of the CPU that jobs use."""
     share = load.cpu * jobs / busy
     reason = f"{percent(share)} of the run time"
-    if share >= CPU_BOUND:
+    if share > 1:
+        reason = "more than their run time, for what is around it"
+    elif share >= CPU_BOUND:
         reason += ", so the jobs are CPU-bound"
     if load.children_cpu:
         reason += f"; its child processes use {number(jobs * load.children_cpu)} cores more"
-    calculation = f"{number(jobs)} jobs/s x {cpu_text(load.cpu)} CPU"
+    calculation = f"{number(jobs)} jobs/s x {seconds_text(load.cpu)} CPU"
     return Step(calculation, f"{number(jobs * load.cpu)} cores busy", reason)
 
 
@@ -241,8 +243,10 @@ def _for_memory(memory: int) -> Step:
     return Step(calculation, f"{size_text(with_headroom(memory))} per process", "memory that still grows")
 
 
-def cpu_text(seconds: float) -> str:
-    """Format CPU seconds: "0.20 s", "3.4 ms"."""
+def seconds_text(seconds: float) -> str:
+    """Format seconds with two digits at least: "2 min", "12 s", "0.20 s", "3.4 ms"."""
+    if seconds >= 9.95:
+        return duration_text(seconds)
     return f"{number(seconds)} s" if seconds >= 0.0995 else f"{number(seconds * 1000)} ms"
 
 
