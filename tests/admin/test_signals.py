@@ -13,6 +13,8 @@ from sidelane.model.process_load import ProcessLoad
 from sidelane.model.worker import API, WORKER
 from sidelane.sizing.machines import Machine
 
+pytestmark = pytest.mark.row("R18")
+
 NOW = 1_700_000_400.0  # a whole ten minutes
 MACHINE = Machine(name="box", cores=2, memory=4_000_000_000)
 

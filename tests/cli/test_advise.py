@@ -65,6 +65,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch, project: Project) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
+@pytest.mark.row("R17")
 def test_plan_shows_arithmetic_table_and_rule_of_thumb(sidelane: Command) -> None:
     result = sidelane(*PLAN, "--stream", "--machine", "t3.medium")
     lines = result.stdout.splitlines()
@@ -95,6 +96,7 @@ def test_plan_for_this_machine_is_the_default(sidelane: Command) -> None:
     assert sidelane(*PLAN, "--json").json["machine"]["cores"] > 0
 
 
+@pytest.mark.row("R17")
 @pytest.mark.usefixtures("measured")
 def test_measured_load_is_advised_with_the_lines_to_change(sidelane: Command, project: Project) -> None:
     project.write("sidelane.toml", DESCRIPTION)

@@ -41,7 +41,12 @@ def test_process_that_is_larger_than_the_machine_needs_another_machine() -> None
 
 def test_rule_of_thumb_says_what_its_workers_would_achieve() -> None:
     steps = rule_of_thumb(PlannedLoad(rate=5, seconds=120), machine_named("t3.medium"))
-    assert [step.result for step in steps] == ["5 workers", "0.042 jobs/s", "2.5 GB of memory"]
+    assert [step.result for step in steps] == ["5 workers", "0.042 jobs/s at most", "2.5 GB of memory"]
+
+
+def test_rule_of_thumb_has_no_more_cores_than_the_machine() -> None:
+    steps = rule_of_thumb(PlannedLoad(rate=2, seconds=0.6, cpu=0.5), machine_named("c7i.xlarge"))
+    assert [step.result for step in steps[1:3]] == ["15 jobs/s at most", "8.0 jobs/s at most"]
 
 
 def test_burstable_machine_may_use_its_baseline_for_long() -> None:

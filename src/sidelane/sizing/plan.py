@@ -65,15 +65,19 @@ def rule_of_thumb(load: PlannedLoad, machine: Machine) -> list[Step]:
     """
     workers = int(2 * machine.cores + 1)
     memory = load.memory or PROCESS_MEMORY
-    return [
-        Step(f"2 x {machine.cores:g} cores + 1", f"{workers} workers", "each handles one request at a time"),
+    steps = [Step(f"2 x {machine.cores:g} cores + 1", f"{workers} workers", "each handles one request at a time")]
+    at_once = workers / load.seconds
+    steps.append(
         Step(
             f"{workers} workers ÷ {seconds_text(load.seconds)}",
-            f"{number(workers / load.seconds)} jobs/s",
-            f"of the {number(load.rate)} jobs/s that arrive",
-        ),
-        Step(f"{workers} x {size_text(memory)}", f"{size_text(workers * memory)} of memory"),
-    ]
+            f"{number(at_once)} jobs/s at most",
+            f"{number(load.rate)} jobs/s arrive",
+        )
+    )
+    if load.cpu is not None and (by_cpu := machine.cores / load.cpu) < at_once:
+        calculation = f"{machine.cores:g} cores ÷ {seconds_text(load.cpu)} CPU"
+        steps.append(Step(calculation, f"{number(by_cpu)} jobs/s at most", "more workers would share these cores"))
+    return [*steps, Step(f"{workers} x {size_text(memory)}", f"{size_text(workers * memory)} of memory")]
 
 
 def _api(load: PlannedLoad) -> ApiLoad:
