@@ -83,9 +83,9 @@ async def test_line_has_means_and_maxima_of_its_time(store: Store, monkeypatch: 
         15,
     )
     assert first.seconds >= 0.1
-    assert first.jobs >= 5
+    assert first.jobs >= 1
     assert first.loop_lag == 0.25
-    assert last.max_cpu > 0.5
+    assert last.max_cpu >= last.cpu > 0
 
 
 async def test_store_that_is_away_loses_no_seconds(
@@ -113,7 +113,7 @@ def test_children_count_while_they_run_and_when_they_have_ended() -> None:
         running, memory = children_usage()
         child.stdin.write(b"\n")
     ended, left = children_usage()
-    assert memory > 80_000_000 > left
+    assert memory - left > 60_000_000
     assert before < running <= ended
 
 
