@@ -57,8 +57,10 @@ if TYPE_CHECKING:
     from sidelane.model.problem import Problem
     from sidelane.model.queue import Queue
     from sidelane.model.retry import Delays, Exponential, Fixed, Retry
+    from sidelane.processes.json_logs import JsonLogFormatter
     from sidelane.tasks.context import Context
     from sidelane.tasks.job import Job
+    from sidelane.tasks.job_log_filter import JobLogFilter
     from sidelane.tasks.placeholders import PREVIOUS_FAILURE, PREVIOUS_RESULT, FinishedBatch, FinishedJob
     from sidelane.tasks.resources import Resource, Use
     from sidelane.tasks.signature import Result
@@ -100,9 +102,11 @@ __all__ = [
     "JobConflict",
     "JobError",
     "JobFailed",
+    "JobLogFilter",
     "JobRecord",
     "JobRefused",
     "JobRemoved",
+    "JsonLogFormatter",
     "LaneNotOpen",
     "LimitReached",
     "MalformedMessage",
@@ -197,8 +201,10 @@ _MODULES = {
     "Exponential": "sidelane.model.retry",
     "Fixed": "sidelane.model.retry",
     "Retry": "sidelane.model.retry",
+    "JsonLogFormatter": "sidelane.processes.json_logs",
     "Context": "sidelane.tasks.context",
     "Job": "sidelane.tasks.job",
+    "JobLogFilter": "sidelane.tasks.job_log_filter",
     "PREVIOUS_FAILURE": "sidelane.tasks.placeholders",
     "PREVIOUS_RESULT": "sidelane.tasks.placeholders",
     "FinishedBatch": "sidelane.tasks.placeholders",

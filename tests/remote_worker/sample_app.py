@@ -1,6 +1,7 @@
 """Sample lane with every kind of task, for workers with a store, remote workers and their child processes."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
@@ -47,14 +48,16 @@ async def analyse(clip: Clip, *, ctx: Context = Use(Context), model: str = Use(m
     return Report(score=clip.seconds, by=model)
 
 
-@lane.task
+@lane.task(keep_logs=True)
 def measure(path: str, seconds: float = 2.0, *, ctx: Context = Use(Context)) -> float:
+    logging.getLogger(__name__).warning("measuring")  # stays on the remote worker
     ctx.progress(10, path)
     return seconds
 
 
-@lane.task(process=True)
+@lane.task(process=True, keep_logs=True)
 def crunch(a: int, b: int, *, ctx: Context = Use(Context)) -> int:
+    logging.getLogger(__name__).warning("crunching")
     ctx.progress(99)
     return a + b
 

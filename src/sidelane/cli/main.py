@@ -13,7 +13,7 @@ from sidelane.cli.exit_codes import EXIT_CODES, report_error
 from sidelane.model.errors import SidelaneError
 
 COMMANDS = (
-    "dev", "up", "status", "logs", "scale", "restart", "down", "api", "worker", "run", "remote-worker",
+    "dev", "up", "status", "logs", "scale", "autoscale", "restart", "down", "api", "worker", "run", "remote-worker",
     "attention", "jobs", "dead", "queues", "tasks", "limits", "schedules", "batches", "callbacks", "files", "workers", "config",
     "check", "advise", "store", "deploy",
 )  # fmt: skip

@@ -25,6 +25,7 @@ from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
 from sidelane.model.job import JobSpec, Query
 from sidelane.model.json_text import dump_json
 from sidelane.model.settings import Settings
+from sidelane.processes.logs import LogOptions
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -302,6 +303,12 @@ def level_of(text: str | None) -> str:
     if level not in LEVELS:
         raise typer.BadParameter(f"{text!r} is not one of {', '.join(LEVELS)}.", param_hint="--log-level")
     return level
+
+
+def log_options(name: str, level: str) -> LogOptions:
+    """Return how a process logs under this name, from this level on, in the format of the settings."""
+    settings = load_settings().settings
+    return LogOptions(name=name, level=level, format=settings.log_format, release=settings.release)
 
 
 def slots_by_queue(text: str | None) -> Slots | None:

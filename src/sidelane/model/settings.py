@@ -67,6 +67,9 @@ class Settings(BaseModel):
         description="Which build of the service this process runs, e.g. the commit; shown with figures.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="Format of the logs of Sidelane's processes: text or json."
+    )
 
     @field_validator("alert_url")
     @classmethod

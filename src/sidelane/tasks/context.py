@@ -33,8 +33,11 @@ class Pending(Protocol[T_co]):
 class TaskChannel(Protocol):
     """The channel from a running task to its job, whether it runs on the event loop, in a thread or in a process.
 
-    `registry` is that of the lane whose worker runs the task.
+    `registry` is that of the lane whose worker runs the task. `thread` identifies the thread that runs the task's function, None
+    on the event loop.
     """
+
+    thread: int | None
 
     @property
     def registry(self) -> object: ...

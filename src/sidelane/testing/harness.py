@@ -36,6 +36,7 @@ from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
 from sidelane.worker.attempt import Attempt, Runtime
 from sidelane.worker.attempt_telemetry import AttemptTelemetry
 from sidelane.worker.child_pool import ChildPool
+from sidelane.worker.child_protocol import log_options
 from sidelane.worker.reporter import Reporter
 
 R = TypeVar("R")
@@ -72,7 +73,7 @@ class Harness:
         self._completions = lane.completions
         self._registry = registry
         self._resources = Resources(registry.overrides)
-        self._children = ChildPool()
+        self._children = ChildPool(lambda: log_options(WORKER, client.settings))
         self._threads = ThreadPoolExecutor(MAX_PER_CLAIM)
         self._telemetry = AttemptTelemetry(client.telemetry, WORKER)
         self._attempts: dict[Lease, Attempt] = {}  # that have not been reported

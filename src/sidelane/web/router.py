@@ -31,6 +31,7 @@ from sidelane.web.origin import ANY, AllowedOrigins
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import SAVED_FILES, ProblemRoute
 from sidelane.web.responder import Responder
+from sidelane.web.scale import scale_router
 from sidelane.web.sse import parse_cursor, stream_or_reconnect
 from sidelane.web.websocket import reject_websocket, stream_events
 
@@ -46,6 +47,7 @@ class Jobs:
         app.include_router(jobs.files, prefix="/files")  # needed by signed URLs of files in a folder
         app.include_router(jobs.health, prefix="/health")  # for load balancers and orchestrators
         app.include_router(jobs.metrics)  # GET /metrics, for Prometheus
+        app.include_router(jobs.scale)  # GET /scale, for KEDA
         uploads = APIRouter(route_class=jobs.route)  # checks user and headers before it reads a request's body
 
         @app.post("/chat", responses=jobs.responses(answer))
@@ -97,6 +99,11 @@ class Jobs:
         from sidelane.web.metrics import metrics_router
 
         return metrics_router(self._lane)
+
+    @cached_property
+    def scale(self) -> APIRouter:
+        """The route `/scale` for KEDA and other autoscalers."""
+        return scale_router(self._lane)
 
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:
         """Return the OpenAPI descriptions of every response that `respond`, or `respond.many`, may return for this task."""

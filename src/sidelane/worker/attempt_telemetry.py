@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sidelane.model.event import ATTEMPT, NewEvent
+from sidelane.model.event import ATTEMPT, LOG, NewEvent
 from sidelane.model.job import JobRecord, JobSpec, Lease, State
 from sidelane.model.outcome import (
     AttemptResult,
@@ -95,8 +95,8 @@ class AttemptTelemetry:
 
 
 def _is_own(entry: NewEvent) -> bool:
-    """Return whether an event is the task's own, and not the one that says which attempt follows."""
-    return entry.name != ATTEMPT
+    """Return whether an event is the task's own output: neither the one that says which attempt follows, nor a log record."""
+    return entry.name not in (ATTEMPT, LOG)
 
 
 def wait_of(claimed: Claimed) -> Wait | None:

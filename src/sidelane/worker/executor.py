@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import AsyncExitStack, aclosing
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from sidelane.model.codec import check_size
 from sidelane.model.errors import PayloadTooLarge
 from sidelane.model.event import NewEvent, model_event, token_event
-from sidelane.tasks.context import Context, current_context
+from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask, Middleware
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.signature import Result
@@ -31,8 +32,10 @@ async def execute(
     middleware: list[Middleware],
     threads: Executor,
 ) -> str:
-    """Call a task's function with its resources, inside the lane's middleware, and return its result as JSON text."""
-    current_context.set(context)  # each attempt runs in its own asyncio task
+    """Call a task's function with its resources, inside the lane's middleware, and return its result as JSON text.
+
+    The caller has set `current_context`.
+    """
     call = _INVOKERS[task.signature.kind]
     if middleware or task.signature.uses:
         value = await _with_middleware(call, task, arguments, context, resources, middleware, threads)
@@ -137,7 +140,7 @@ async def _async_generator(
 async def _function(
     function: Callable[..., Any], arguments: dict[str, Any], context: Context, threads: Executor
 ) -> Any:
-    return await _in_thread(threads, lambda: function(**arguments))
+    return await _in_thread(threads, context, lambda: function(**arguments))
 
 
 async def _generator(
@@ -153,17 +156,20 @@ async def _generator(
                 context.channel.put(event)
         return yielded.value
 
-    return await _in_thread(threads, run)
+    return await _in_thread(threads, context, run)
 
 
-async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
+async def _in_thread(threads: Executor, context: Context, function: Callable[[], Any]) -> Any:
     variables = contextvars.copy_context()
 
     def run() -> Any:
+        context.channel.thread = threading.get_ident()
         try:
             return variables.run(function)
         except StopIteration as error:  # a future cannot raise it
             raise RuntimeError("the task raised StopIteration") from error
+        finally:
+            context.channel.thread = None
 
     return await asyncio.get_running_loop().run_in_executor(threads, run)
 

@@ -30,6 +30,7 @@ from sidelane.worker.attempt_telemetry import AttemptTelemetry
 from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.capacity import QueueShare
 from sidelane.worker.child_pool import ChildPool
+from sidelane.worker.child_protocol import log_options
 from sidelane.worker.fetcher import JobFetcher
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, HeartbeatSource
 from sidelane.worker.isolation import IsolationWorkers
@@ -119,7 +120,7 @@ class Worker:
         self._telemetry = AttemptTelemetry(client.telemetry, self.id)
         self._loop_meter = LoopMeter(client.telemetry, interval=settings.lease_duration / HEARTBEATS_PER_LEASE / 4)
         self._resources = Resources(registry.overrides)
-        self._children = ChildPool()
+        self._children = ChildPool(lambda: log_options(name, settings))
         self._threads = ThreadPoolExecutor(settings.concurrency, "sidelane-task")
         self._reporter = Reporter(
             source, on_lost=self._on_lost, on_reported=self._on_reported, on_appended=self._on_appended
@@ -370,7 +371,7 @@ class Worker:
             attempt.stop(StopReason.LOST if status is LeaseStatus.LOST else StopReason.CANCEL)
 
     def _jobs(self) -> list[RunningJob]:
-        return [attempt.as_running_job() for attempt in list(self._attempts.values()) if not attempt.finished]
+        return [job for attempt in list(self._attempts.values()) if (job := attempt.as_running_job()) is not None]
 
     def _leases(self) -> list[Lease]:
         return [attempt.lease for attempt in list(self._attempts.values()) if not attempt.past_grace]

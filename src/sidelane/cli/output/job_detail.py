@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sidelane.admin.documents import error_text, problem_text
 from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
+from sidelane.admin.stack import JobStack
 from sidelane.admin.timeline import time_spent
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.cli.output.console import output, warning, write
@@ -57,6 +58,22 @@ def print_job(detail: JobDetail) -> None:
         write(console, Text("History", "bold"))
     for failure in record.history:
         write(console, _indented(_failure(failure, now)))
+
+
+def print_stack(found: JobStack) -> None:
+    """Print what a job does now, or the reason why that is not known."""
+    console, record = output(), found.record
+    write(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, time.time())))
+    if found.stack is None:
+        write(console, warning(found.notice))
+        return
+    worker = _worker(record, found.lookup.worker)
+    write(
+        console,
+        facts_grid([("attempt", attempts(record)), ("worker", worker), ("now", f"it {found.stack.activity}")]),
+    )
+    if found.stack.text:
+        write(console, _indented(Text(found.stack.text.rstrip())))
 
 
 def callbacks_table(console: Console, records: Sequence[CallbackRecord], now: float) -> Table:

@@ -27,6 +27,7 @@ from sidelane.conformance.stores.leases import Fencing, LeaseExpiry
 from sidelane.conformance.stores.limit_release import SharedLimits, SlotRelease
 from sidelane.conformance.stores.limits_reject import RejectingLimitRelease, RejectingLimits
 from sidelane.conformance.stores.limits_replace import ReplacingLimits
+from sidelane.conformance.stores.log_records import LogRecords
 from sidelane.conformance.stores.maintenance import DatabaseCare
 from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
 from sidelane.conformance.stores.processes import Processes
@@ -69,6 +70,7 @@ class OneConnection(
     NewestEvents,
     AppendOrdinals,
     LogSize,
+    LogRecords,
     AttemptOutcomes,
     FollowUps,
     Cancellation,

@@ -103,6 +103,7 @@ class Row(NamedTuple):
     first_event: Any
     last_event: Any
     transitions: Any
+    logged: int
 
 
 def load_row(packed: str) -> Row:

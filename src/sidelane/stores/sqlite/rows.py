@@ -58,6 +58,7 @@ class Row(NamedTuple):
     nonce: str | None
     finished_nonce: str | None
     ordinal: int
+    logged: int
     epoch: int
     last: int
     progress: int | None

@@ -18,7 +18,7 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
 -- Rows in the order of `rows.Row`. A condition is appended.
 SELECT seq, id, queue, priority, user, batch, state, attempt, failures, worker_losses, isolated, ends, expires_at, deadline_at,
        follow_up_flags, limit_flags, CASE WHEN limit_flags THEN (SELECT limits FROM specs WHERE specs.seq = jobs.seq) END, blocked_by,
-       cancel_requested, worker, nonce, finished_nonce, ordinal, epoch, last, progress, log_space, ended,
+       cancel_requested, worker, nonce, finished_nonce, ordinal, logged, epoch, last, progress, log_space, ended,
        started, series, first_event, last_event, release, blocked_at
   FROM jobs
 

@@ -44,6 +44,7 @@ CREATE TABLE jobs (
     lease_expires    REAL,
     lease_duration   REAL,
     ordinal          INTEGER NOT NULL DEFAULT 0,   -- how many events of this attempt are in the log
+    logged           INTEGER NOT NULL DEFAULT 0,   -- how many of these are log records
     epoch            INTEGER NOT NULL DEFAULT 0,   -- of the newest part of its log
     last             INTEGER NOT NULL DEFAULT 0,   -- number of the newest event; the end event of a finished job has no row
     progress         INTEGER,                 -- number of the newest progress event

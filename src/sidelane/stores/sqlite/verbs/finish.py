@@ -71,8 +71,8 @@ def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
     timeout = outcome.timeout
     tx.execute(
         SQL.dispatch,
-        row.seq, tx.now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress, row.log_space,
-        row.first_event, row.last_event, start_transition(row) + dump_transition(Change.DISPATCHED, tx.now),
+        row.seq, tx.now + timeout, timeout, row.ordinal, row.logged, row.epoch, row.last, row.progress,
+        row.log_space, row.first_event, row.last_event, start_transition(row) + dump_transition(Change.DISPATCHED, tx.now),
     )  # fmt: skip
     history.count(tx, row.series, Count.DISPATCHED)
     tx.changes.jobs.add(row.id)
