@@ -21,6 +21,11 @@ concurrency = 100
 [worker.mixed]
 lane = "main:lane"
 queues = ["mail=2", "report"]
+
+[worker.audio]
+lane = "main:lane"
+autoscale = "1..4"
+concurrency = 1
 """
 
 
@@ -50,6 +55,13 @@ def test_only_what_differs_is_changed(description: Description) -> None:
 def test_queues_with_slots_keep_the_others(description: Description) -> None:
     (line,) = changed_lines(description, [advised("mixed", 1, 9, mail=8)])
     assert (line.key, line.value, line.now) == ("queues", '["mail=8", "report"]', '["mail=2", "report"]')
+
+
+def test_group_that_follows_the_load_changes_only_if_its_bounds_are_too_narrow(description: Description) -> None:
+    assert changed_lines(description, [advised("audio", 3, 1)]) == []
+    assert changed_lines(description, [advised("audio", 6, 1)]) == [
+        ChangedLine("worker.audio", "autoscale", '"1..6"', '"1..4"')
+    ]
 
 
 def test_service_without_measurements_or_description_changes_nothing(description: Description) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sidelane.sizing.services import (
     MAX_SLOTS,
     ApiLoad,
-    QueueLoad,
+    QueueDemand,
     ServiceSize,
     Step,
     WorkerLoad,
@@ -23,12 +23,12 @@ from sidelane.sizing.slots import TARGET_UTILISATION
 MB = 1_000_000
 
 
-def workers(*queues: QueueLoad, cpu: float = 0.01, children_cpu: float = 0.0) -> ServiceSize:
+def workers(*queues: QueueDemand, cpu: float = 0.01, children_cpu: float = 0.0) -> ServiceSize:
     return size_workers(WorkerLoad(name="load", queues=queues, cpu=cpu, children_cpu=children_cpu, memory=100 * MB))
 
 
 def test_jobs_that_wait_need_many_slots_in_one_process() -> None:
-    size = workers(QueueLoad(queue="chat", arrivals=2.5, run_time=12.0))
+    size = workers(QueueDemand(queue="chat", arrivals=2.5, run_time=12.0))
     assert (size.processes, size.slots, size.queue_slots) == (1, 40, {"chat": 40})
     assert size.cores == pytest.approx(0.025)
     assert size.memory == size.total_memory == 120 * MB
@@ -39,29 +39,29 @@ def test_jobs_that_wait_need_many_slots_in_one_process() -> None:
 
 
 def test_jobs_that_compute_need_a_process_for_each_core_and_few_slots() -> None:
-    size = workers(QueueLoad(queue="audio", arrivals=2.0, run_time=1.0), cpu=1.0)
+    size = workers(QueueDemand(queue="audio", arrivals=2.0, run_time=1.0), cpu=1.0)
     assert (size.processes, size.slots) == (3, 1)
     assert size.capacity == pytest.approx(TARGET_UTILISATION)
     assert any(step.reason == "100 % of the run time, so the jobs are CPU-bound" for step in size.steps)
 
 
 def test_child_processes_use_cores_but_need_no_worker_processes() -> None:
-    size = workers(QueueLoad(queue="audio", arrivals=2.0, run_time=1.0), cpu=0.005, children_cpu=1.0)
+    size = workers(QueueDemand(queue="audio", arrivals=2.0, run_time=1.0), cpu=0.005, children_cpu=1.0)
     assert (size.processes, size.slots) == (1, 3)
     assert size.cores == pytest.approx(2.01)
 
 
 def test_target_wait_adds_slots_if_few_slots_would_let_jobs_wait() -> None:
-    slow = QueueLoad(queue="report", arrivals=0.006, run_time=120.0)
+    slow = QueueDemand(queue="report", arrivals=0.006, run_time=120.0)
     assert workers(slow).slots == 1
-    size = workers(QueueLoad(queue="report", arrivals=0.006, run_time=120.0, target_wait=10.0))
+    size = workers(QueueDemand(queue="report", arrivals=0.006, run_time=120.0, target_wait=10.0))
     assert size.slots == 2
     assert size.waits["report"] == 0.0
     assert any("half of the jobs would wait over 2 min" in step.reason for step in size.steps)
 
 
 def test_limit_caps_the_slots_and_says_when_it_is_too_low() -> None:
-    queue = QueueLoad(queue="chat", arrivals=5.0, run_time=2.0, most=4, limit="the limit provider")
+    queue = QueueDemand(queue="chat", arrivals=5.0, run_time=2.0, most=4, limit="the limit provider")
     size = workers(queue)
     assert size.slots == 4
     (step,) = (step for step in size.steps if "provider" in step.reason)
@@ -72,20 +72,20 @@ def test_limit_caps_the_slots_and_says_when_it_is_too_low() -> None:
 
 
 def test_worker_concurrency_of_a_queue_asks_for_more_processes() -> None:
-    size = workers(QueueLoad(queue="gpu", arrivals=0.2, run_time=10.0, per_process=1))
+    size = workers(QueueDemand(queue="gpu", arrivals=0.2, run_time=10.0, per_process=1))
     assert (size.processes, size.slots) == (3, 1)
     assert Step("3 slots of gpu ÷ 1", "3 processes", "its worker_concurrency") in size.steps
 
 
 def test_no_process_has_so_many_slots_that_its_death_loses_too_many_jobs() -> None:
-    size = workers(QueueLoad(queue="chat", arrivals=20.0, run_time=120.0))
+    size = workers(QueueDemand(queue="chat", arrivals=20.0, run_time=120.0))
     assert (size.processes, size.slots) == (4, 800)
     assert size.slots <= MAX_SLOTS
 
 
 def test_several_queues_share_the_processes() -> None:
     size = workers(
-        QueueLoad(queue="chat", arrivals=2.0, run_time=15.0), QueueLoad(queue="mail", arrivals=1.0, run_time=1.5)
+        QueueDemand(queue="chat", arrivals=2.0, run_time=15.0), QueueDemand(queue="mail", arrivals=1.0, run_time=1.5)
     )
     assert (size.slots, size.queue_slots) == (42, {"chat": 40, "mail": 2})
     assert Step("40 + 2", "42 slots") in size.steps
@@ -109,7 +109,7 @@ def test_api_has_a_process_for_each_core_that_it_needs() -> None:
     target=st.none() | st.floats(0.1, 60),
 )
 def test_advice_keeps_up_with_the_load(arrivals: float, run_time: float, share: float, target: float | None) -> None:
-    queue = QueueLoad(queue="q", arrivals=arrivals, run_time=run_time, target_wait=target)
+    queue = QueueDemand(queue="q", arrivals=arrivals, run_time=run_time, target_wait=target)
     size = workers(queue, cpu=share * run_time)
     assert size.processes * size.slots * TARGET_UTILISATION >= arrivals * run_time * 0.999
     assert size.cores / size.processes <= TARGET_UTILISATION * 1.001

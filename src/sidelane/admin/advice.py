@@ -22,7 +22,7 @@ from sidelane.sizing.plan import JOB_CPU, PROCESS_MEMORY
 from sidelane.sizing.services import (
     ApiLoad,
     Kind,
-    QueueLoad,
+    QueueDemand,
     ServiceSize,
     Step,
     WorkerLoad,
@@ -194,7 +194,7 @@ def _advise(
         slots = sum(other.processes * other.slots for other in services if each.queue in other.queues)
         share = service.processes * service.slots / slots
         run_time = _without_cpu_wait(each, cpu, load, steps)
-        queue = QueueLoad(
+        queue = QueueDemand(
             queue=each.queue, arrivals=each.rate * share, run_time=run_time, target_wait=target_waits.get(each.queue)
         )
         queues.append(limits.get(each.queue, QueueLimits()).applied_to(queue))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from sidelane.app import Sidelane
 from sidelane.model.limit import ConcurrencyLimit, Limit
-from sidelane.sizing.services import QueueLoad
+from sidelane.sizing.services import QueueDemand
 from sidelane.tasks.limit_binding import NamedLimit
 from sidelane.tasks.registry import AnyTask
 
@@ -18,7 +18,7 @@ class QueueLimits:
     limits: tuple[Limit, ...] = ()
     per_process: int | None = None
 
-    def applied_to(self, load: QueueLoad) -> QueueLoad:
+    def applied_to(self, load: QueueDemand) -> QueueDemand:
         """Return the load with what these limits let run at once. A rate lets as many run as it starts within a run time."""
         capped = replace(load, per_process=self.per_process)
         if not self.limits:

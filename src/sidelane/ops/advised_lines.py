@@ -39,8 +39,11 @@ def _of_service(description: Description, service: ServiceAdvice) -> Iterator[Ch
     group = description.groups.get(size.name)
     if not isinstance(group, WorkerGroup):
         return
-    table = f"worker.{size.name}"
-    yield from _line(table, "processes", str(size.processes), group, str(group.processes))
+    table, bounds = f"worker.{size.name}", group.bounds
+    if bounds is None:
+        yield from _line(table, "processes", str(size.processes), group, str(group.processes))
+    elif size.processes > bounds.most:
+        yield from _line(table, "autoscale", f'"{bounds.least}..{size.processes}"', group, f'"{bounds}"')
     queues = group.queues or ()
     slotted = any("=" in queue for queue in queues)
     if slotted:

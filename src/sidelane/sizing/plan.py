@@ -8,7 +8,7 @@ from sidelane.sizing.fit import Fit
 from sidelane.sizing.machines import Machine
 from sidelane.sizing.services import (
     ApiLoad,
-    QueueLoad,
+    QueueDemand,
     Step,
     WorkerLoad,
     number,
@@ -127,7 +127,7 @@ def _workers(load: PlannedLoad) -> WorkerLoad:
             calculation = f"{seconds_text(JOB_CPU)} + {number(events)} events x {seconds_text(EVENT_CPU)}"
             steps.append(Step(calculation, f"{seconds_text(cpu)} CPU per job"))
             assumptions.append(_event_assumption())
-    queue = QueueLoad(queue="", arrivals=load.rate, run_time=load.seconds, target_wait=TARGET_WAIT)
+    queue = QueueDemand(queue="", arrivals=load.rate, run_time=load.seconds, target_wait=TARGET_WAIT)
     return WorkerLoad(
         name="worker", queues=[queue], cpu=cpu, memory=load.memory or PROCESS_MEMORY, steps=steps,
         assumptions=[*assumptions, *_memory_assumption(load)],

@@ -45,7 +45,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueLoad:
+class QueueDemand:
     """The jobs of one queue that a service runs. `most` is how many a limit lets run at once, and `limit` says which limit.
 
     `per_process` is how many one worker process runs at once at most.
@@ -65,7 +65,7 @@ class WorkerLoad:
     """What the workers of a service have to do. `cpu` and `children_cpu` are CPU seconds per job, `memory` is that of a process."""
 
     name: str
-    queues: Sequence[QueueLoad]
+    queues: Sequence[QueueDemand]
     cpu: float
     children_cpu: float = 0.0  # of the processes of tasks with `process=True`
     memory: int
@@ -113,7 +113,7 @@ class ServiceSize:
 def size_api(load: ApiLoad) -> ServiceSize:
     """Return the size of a service that serves an application."""
     wanted = load.cores / TARGET_UTILISATION
-    processes = max(MIN_API_PROCESSES, math.ceil(wanted))
+    processes = max(MIN_API_PROCESSES, round_up(wanted))
     steps = [*load.steps, _for_cpu(load.cores, wanted)]
     if wanted <= MIN_API_PROCESSES - 1:
         steps.append(
@@ -130,7 +130,7 @@ def size_workers(load: WorkerLoad) -> ServiceSize:
     """Return the size of a service that runs jobs, of which at least one arrives now and then."""
     steps, slots, steady = list(load.steps), dict[str, int](), 0
     for queue in load.queues:
-        steady += math.ceil(wanted_slots(queue.arrivals, queue.run_time))
+        steady += max(1, round_up(wanted_slots(queue.arrivals, queue.run_time)))
         slots[queue.queue] = _slots(queue, steps, named=len(load.queues) > 1)
     total, jobs = sum(slots.values()), sum(queue.arrivals for queue in load.queues)
     busy = sum(busy_slots(queue.arrivals, queue.run_time) for queue in load.queues)
@@ -140,8 +140,8 @@ def size_workers(load: WorkerLoad) -> ServiceSize:
     steps.append(_for_jobs(load, jobs, busy))
     wanted = cores / TARGET_UTILISATION * total / steady
     steps.append(_for_cpu(cores, wanted, scaled=f" x {total} ÷ {steady}" if total != steady else ""))
-    processes = _processes_for_slots(max(1, math.ceil(wanted)), load.queues, slots, steps)
-    per_process = math.ceil(total / processes)
+    processes = _processes_for_slots(max(1, round_up(wanted)), load.queues, slots, steps)
+    per_process = round_up(total / processes)
     if processes > 1:
         steps.append(Step(f"{slot_count(total)} ÷ {processes}", f"{slot_count(per_process)} per process"))
     by_slots = per_process * TARGET_UTILISATION * jobs / busy
@@ -149,7 +149,7 @@ def size_workers(load: WorkerLoad) -> ServiceSize:
         name=load.name, kind=Kind.WORKER, processes=processes, cores=jobs * (load.cpu + load.children_cpu),
         memory=with_headroom(load.memory), slots=per_process,
         capacity=min(by_slots, TARGET_UTILISATION / load.cpu) if load.cpu else by_slots,
-        queue_slots={name: math.ceil(count / processes) for name, count in slots.items()},
+        queue_slots={name: round_up(count / processes) for name, count in slots.items()},
         waits={
             queue.queue: median_wait(queue.arrivals, queue.run_time, slots[queue.queue]) for queue in load.queues
         },
@@ -162,9 +162,14 @@ def percent(share: float) -> str:
     return f"{number(share * 100)} %" if 0 < share < 0.0095 else f"{share * 100:.0f} %"
 
 
+def round_up(value: float) -> int:
+    """Return the next whole number. What floats add by rounding costs no process."""
+    return math.ceil(value - 1e-9)
+
+
 def with_headroom(memory: int) -> int:
     """Return the bytes that a process should have."""
-    return math.ceil(memory * MEMORY_HEADROOM)
+    return round_up(memory * MEMORY_HEADROOM)
 
 
 def number(value: float) -> str:
@@ -176,13 +181,13 @@ def number(value: float) -> str:
     return f"{value:.{1 - math.floor(math.log10(value))}f}"
 
 
-def _slots(queue: QueueLoad, steps: list[Step], *, named: bool) -> int:
+def _slots(queue: QueueDemand, steps: list[Step], *, named: bool) -> int:
     """Return the slots of one queue, of all processes together."""
     prefix = f"{queue.queue}: " if named else ""
     busy = busy_slots(queue.arrivals, queue.run_time)
     calculation = f"{prefix}{number(queue.arrivals)} jobs/s x {seconds_text(queue.run_time)}"
     steps.append(Step(calculation, f"{number(busy)} slots busy on average", "Little's law"))
-    slots = max(1, math.ceil(wanted_slots(queue.arrivals, queue.run_time)))
+    slots = max(1, round_up(wanted_slots(queue.arrivals, queue.run_time)))
     free = f"{percent(1 - TARGET_UTILISATION)} stay free for peaks"
     steps.append(Step(f"{prefix}{number(busy)} ÷ {TARGET_UTILISATION:g}", slot_count(slots), free))
     if queue.target_wait is not None:
@@ -202,7 +207,7 @@ def _slots(queue: QueueLoad, steps: list[Step], *, named: bool) -> int:
 
 
 def _processes_for_slots(
-    processes: int, queues: Sequence[QueueLoad], slots: Mapping[str, int], steps: list[Step]
+    processes: int, queues: Sequence[QueueDemand], slots: Mapping[str, int], steps: list[Step]
 ) -> int:
     """Return the processes that these slots need, if one process may not have as many as `processes` would have."""
     total = sum(slots.values())
@@ -213,7 +218,7 @@ def _processes_for_slots(
         if each.per_process is not None
     ]
     for count, most, what, reason in bounds:
-        if (needed := math.ceil(count / most)) > processes:
+        if (needed := round_up(count / most)) > processes:
             steps.append(Step(f"{count:,} {what} ÷ {most:,}", _processes(needed), reason))
             processes = needed
     return processes
@@ -235,7 +240,7 @@ def _for_jobs(load: WorkerLoad, jobs: float, busy: float) -> Step:
 
 def _for_cpu(cores: float, wanted: float, *, scaled: str = "") -> Step:
     calculation = f"{number(cores)} cores ÷ {TARGET_UTILISATION:g}{scaled}"
-    return Step(calculation, _processes(max(1, math.ceil(wanted))), "each uses one core at most")
+    return Step(calculation, _processes(max(1, round_up(wanted))), "each uses one core at most")
 
 
 def _for_memory(memory: int) -> Step:
