@@ -11,7 +11,7 @@ from sidelane.admin.figures import Chart
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.process_rules import MAX_LAG, OUT_OF_MEMORY
 from sidelane.admin.process_loads import WINDOW, LoadWindow, Service
-from sidelane.model.durations import duration_text
+from sidelane.model.durations import DAY, duration_text
 from sidelane.model.history import Count
 from sidelane.model.sizes import size_text
 from sidelane.model.worker import API
@@ -90,59 +90,68 @@ def signals_of(
 
 
 def _of_service(service: Service) -> Iterator[Signal]:
-    windows, count = service.windows, service.processes
-    least = MIN_API_PROCESSES if service.kind == API else 1
-    for kind, direction, holds, describe in _SERVICE_RULES:
-        if direction is Direction.LOWER and count <= least:
-            continue
-        if (span := _last_span([(each.since, each.until, holds(each)) for each in windows], gap=WINDOW)) is not None:
-            within = windows[span.first : span.last + 1]
-            if direction is Direction.LOWER and (span.over or span.last - span.first + 1 < len(windows)):
-                continue  # only a period without any load is a reason for less
-            sentence, evidence = describe(service, within)
+    for kind, holds, describe in _REASONS_FOR_MORE:
+        span = _span_of(service, holds)
+        if span is not None:
+            sentence, evidence = describe(service.name, service.windows[span.first : span.last + 1])
             yield Signal(
-                kind=kind, direction=direction, about=service.name, sentence=sentence, evidence=evidence,
+                kind=kind, direction=Direction.RAISE, about=service.name, sentence=sentence, evidence=evidence,
                 since=span.since, until=span.until if span.over else None,
             )  # fmt: skip
+    yield from _low_cpu(service)
 
 
-def _high_cpu(service: Service, windows: Sequence[LoadWindow]) -> tuple[str, str]:
+def _span_of(service: Service, holds: Callable[[LoadWindow], bool]) -> Span | None:
+    return _last_span([(each.since, each.until, holds(each)) for each in service.windows], gap=WINDOW)
+
+
+def _high_cpu(name: str, windows: Sequence[LoadWindow]) -> tuple[str, str]:
+    most = percent(max(each.cpu for each in windows))
     return (
-        f"CPU of {service.name} above {percent(HIGH_CPU)}",
-        f"Its processes used {percent(max(each.cpu for each in windows))} of a core each at most, on average of ten minutes.",
+        f"CPU of {name} above {percent(HIGH_CPU)}",
+        f"A process used up to {most} of a core, as a mean of ten minutes and of all its processes.",
     )
 
 
-def _late_loop(service: Service, windows: Sequence[LoadWindow]) -> tuple[str, str]:
+def _late_loop(name: str, windows: Sequence[LoadWindow]) -> tuple[str, str]:
+    late = duration_text(max(each.loop_lag for each in windows))
     return (
-        f"Requests and jobs of {service.name} are slow: its event loop is late",
-        f"It came up to {duration_text(max(each.loop_lag for each in windows))} too late: a blocking call, or too little CPU.",
+        f"{name} is slow: its event loop is late",
+        f"It came up to {late} too late, because of a blocking call or too little CPU.",
     )
 
 
-def _unavailable(service: Service, windows: Sequence[LoadWindow]) -> tuple[str, str]:
+def _unavailable(name: str, windows: Sequence[LoadWindow]) -> tuple[str, str]:
     total = sum(each.unavailable for each in windows)
-    return f"{service.name} answered with 503", f"{total:,} requests were answered with 503."
+    return f"{name} answered with 503", f"{total:,} requests were answered with 503."
 
 
-def _low_cpu(service: Service, windows: Sequence[LoadWindow]) -> tuple[str, str]:
-    busy = f" and at most {percent(max(each.slots_busy for each in windows))} of their slots" if service.slots else ""
-    return (
-        f"CPU of {service.name} below {percent(LOW_CPU)}",
-        f"{service.processes} processes used {percent(max(each.cpu for each in windows))} of a core each at most{busy}.",
-    )
-
-
-_SERVICE_RULES: tuple[
-    tuple[
-        str, Direction, Callable[[LoadWindow], bool], Callable[[Service, Sequence[LoadWindow]], tuple[str, str]]
-    ], ...
+_REASONS_FOR_MORE: tuple[
+    tuple[str, Callable[[LoadWindow], bool], Callable[[str, Sequence[LoadWindow]], tuple[str, str]]], ...
 ] = (
-    ("high-cpu", Direction.RAISE, lambda each: each.cpu > HIGH_CPU, _high_cpu),
-    ("late-loop", Direction.RAISE, lambda each: each.loop_lag >= MAX_LAG, _late_loop),
-    ("unavailable", Direction.RAISE, lambda each: each.unavailable > 0, _unavailable),
-    ("low-cpu", Direction.LOWER, lambda each: each.cpu < LOW_CPU and each.slots_busy < LOW_SLOTS, _low_cpu),
-)  # fmt: skip
+    ("high-cpu", lambda each: each.cpu > HIGH_CPU, _high_cpu),
+    ("late-loop", lambda each: each.loop_lag >= MAX_LAG, _late_loop),
+    ("unavailable", lambda each: each.unavailable > 0, _unavailable),
+)
+"""The kind of each signal of a service, the condition that holds in each of its windows, and its sentence and evidence."""
+
+
+def _low_cpu(service: Service) -> Iterator[Signal]:
+    """Yield that a service has more processes than its load of a day, or of all its figures, needs."""
+    least = MIN_API_PROCESSES if service.kind == API else 1
+    span = _span_of(service, lambda each: each.cpu < LOW_CPU and each.slots_busy < LOW_SLOTS)
+    if span is None or span.over or service.processes <= least or (span.first > 0 and span.until - span.since < DAY):
+        return
+    windows = service.windows[span.first : span.last + 1]
+    busy = f" and {percent(max(each.slots_busy for each in windows))} of its slots" if service.slots else ""
+    yield Signal(
+        kind="low-cpu",
+        direction=Direction.LOWER,
+        about=service.name,
+        sentence=f"CPU of {service.name} below {percent(LOW_CPU)}",
+        evidence=f"Each of {service.processes} processes used up to {percent(max(each.cpu for each in windows))} of a core{busy}.",
+        since=span.since,
+    )
 
 
 def _of_queue(queue: str, chart: Chart, target: float | None) -> Iterator[Signal]:
