@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sidelane.cli.options import LogLevel, level_of
+from sidelane.cli.options import LogLevel, level_of, log_options
 from sidelane.cli.service_options import StateDir, state_directory
 from sidelane.configuration import load_settings
 from sidelane.ops.autoscaler import Autoscaler
@@ -35,7 +35,7 @@ def autoscale(
     """
     parsed = {name: Bounds.parse(text) for name, text in bounds_by_name(bounds).items()}
     exit_with_parent(os.getppid())
-    log_to_stderr(AUTOSCALER, level_of(log_level))
+    log_to_stderr(log_options(AUTOSCALER, level_of(log_level)))
     asyncio.run(_run(state_directory(state_dir), parsed, load_settings().settings.store))
 
 
