@@ -26,6 +26,7 @@ from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.client.declarations import save_declarations
 from sidelane.client.file_references import declare_file_removal
+from sidelane.client.load_recorder import LoadRecorder
 from sidelane.client.schedules import Schedules
 from sidelane.client.sync_client import SyncClient
 from sidelane.configuration import Configuration, load_settings
@@ -328,7 +329,7 @@ class Sidelane:
             client=self.client,
             shares=[share] if isolated else [share, internal_share()],
             name=name,
-            background_services=[] if isolated else _receivers(self),
+            background_services=lambda worker: [] if isolated else _background_services(self, worker),
             on_progress=self.progress_notifier.on_progress,
             exit_when_stuck=exit_when_stuck or isolated,
         )
@@ -439,6 +440,11 @@ def _queue_share(
     return QueueShare(WorkerCapacity(slots, capacity), WeightedQueues(weights, strict=strict))
 
 
-def _receivers(lane: Sidelane) -> list[BackgroundService]:
-    """Return the receivers of replies and of consumers' messages, which run beside the jobs of a worker."""
-    return [*reply_receivers(lane.services, lane.completions), *message_receivers(lane.consumers, lane.services)]
+def _background_services(lane: Sidelane, worker: Worker) -> list[BackgroundService]:
+    """Return what runs beside the jobs of a worker: the receivers of replies and of messages, and the record of its load."""
+    recorder = LoadRecorder(lane.client.store, lambda: (worker.info(), worker.finished))
+    replies, messages = (
+        reply_receivers(lane.services, lane.completions),
+        message_receivers(lane.consumers, lane.services),
+    )
+    return [*replies, *messages, recorder]

@@ -74,7 +74,7 @@ async def message_worker(
             client=NullClient(registry, transports.telemetry),
             shares=[QueueShare(WorkerCapacity(settings.concurrency, {queue: None}), WeightedQueues({queue: 1}))],
             name=name,
-            background_services=[source],
+            background_services=lambda worker: [source],
             exit_when_stuck=exit_when_stuck,
         )
 

@@ -95,7 +95,7 @@ class Worker:
         client: TaskClient,
         shares: Sequence[QueueShare],
         name: str = "worker",
-        background_services: Sequence[BackgroundService] = (),
+        background_services: Callable[["Worker"], Sequence[BackgroundService]] = lambda worker: (),
         on_progress: Callable[[JobRecord], None] = lambda record: None,
         exit_when_stuck: bool = False,
     ) -> None:
@@ -109,7 +109,7 @@ class Worker:
         self._isolation = IsolationWorkers(
             registry, settings, name=name, queues=list(self._capacities[0].queues), slots=self._capacities[0].total
         )
-        self._services = background_services
+        self._services = background_services(self)
         self._on_progress = on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
