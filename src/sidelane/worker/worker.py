@@ -113,6 +113,8 @@ class Worker:
         self._on_progress = on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._paused_tasks: frozenset[str] | None = None  # None until they are known
+        self._client = client
         self._started, self._cpu = time.time(), CpuMeter()
         self._last_end = time.monotonic()
         self.finished = 0  # attempts of the user's jobs that have ended
@@ -133,7 +135,7 @@ class Worker:
         )  # fmt: skip
         self._fetchers = [
             JobFetcher(
-                source, share, worker=self.id, lease=settings.lease_duration, tasks=self._tasks, start=self._start,
+                source, share, worker=self.id, lease=settings.lease_duration, tasks=self._claimable, start=self._start,
                 on_isolated=self._isolation.on_claim, release=settings.release,
             )
             for share in shares
@@ -223,6 +225,7 @@ class Worker:
                     group.create_task(self._reporter.run_appends()),
                     group.create_task(self._reporter.run_reports()),
                     group.create_task(self._loop_meter.run()),
+                    group.create_task(self._client.follow_paused_tasks(self._on_paused_tasks)),
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()
@@ -305,6 +308,20 @@ class Worker:
         if self._isolated:
             return {name: version for name, version in known.items() if self._registry.tasks[name].isolable}
         return known
+
+    def _claimable(self) -> dict[str, int]:
+        """Return the tasks whose jobs may start: none before the first read of the pauses, and later all that are not paused."""
+        paused = self._paused_tasks
+        if paused is None:
+            return {}
+        tasks = self._registry.tasks
+        return {name: version for name, version in self._tasks().items() if not {name, tasks[name].name} & paused}
+
+    def _on_paused_tasks(self, names: frozenset[str]) -> None:
+        if names != self._paused_tasks:
+            self._paused_tasks = names
+            for fetcher in self._fetchers:
+                fetcher.on_tasks_changed()
 
     async def _confirm_lease(self, lease: Lease) -> bool:
         """Ask the store whether a lease is still valid."""
