@@ -142,7 +142,13 @@ def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) ->
 def query_fields(query: Query) -> list[Argument | None]:
     """Return the conditions of a query that `list_jobs.lua` checks."""
     states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
-    return [states, query.task, query.queue, query.user, query.key, query.parent, query.batch]
+    text = None if query.text is None else ascii_lower(query.text)
+    return [states, query.task, query.queue, query.user, query.key, query.parent, query.batch, query.release, query.after, text]
+
+
+def ascii_lower(text: str) -> str:
+    """Return a text with its Latin letters in lower case, as Lua and SQLite do it."""
+    return text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
 def batch_fields(spec: BatchSpec) -> list[Any]:
