@@ -122,7 +122,7 @@ def test_show_prints_each_failure_with_attempt_time_error_and_traceback(driver: 
     assert result.exit_code == 0
     year = str(time.localtime().tm_year)
     for attempt, failure in ((1, BROKEN), (2, BUSY)):
-        (line,) = [line for line in result.stdout.splitlines() if f"attempt {attempt}" in line]
+        (line,) = [line for line in result.stdout.splitlines() if line.startswith(f"  attempt {attempt} ")]
         assert failure.error in line
         assert f"({year}-" in line
     assert "line 7" in result.stdout

@@ -133,7 +133,8 @@ def test_a_job_waiting_for_a_limit_is_shown_with_the_limit(driver: StoreDriver, 
     assert "waiting" not in lines["running"]
     result = sidelane("jobs", "show", "waits")
     assert "waiting for limit" in result.stdout
-    line, blocked = [line for line in result.stdout.splitlines() if "answer/ann" in line]
+    why, line, blocked = [line for line in result.stdout.splitlines() if "answer/ann" in line]
+    assert "Not started: the limit answer/ann is full (1 of 1)." in why
     assert "blocked" in blocked
     assert "1 at once, wait" in line
     assert "waiting for this limit" in line
@@ -143,6 +144,26 @@ def test_a_job_waiting_for_a_limit_is_shown_with_the_limit(driver: StoreDriver, 
         "answer/ann",
         ["answer/ann"],
     )
+
+
+def test_why_explains_a_job_in_a_sentence(driver: StoreDriver, sidelane: Command) -> None:
+    driver.claim(driver.submit("running", limits=(LIMIT,)))
+    driver.submit("waits", limits=(LIMIT,))
+    assert driver.try_claim("waits") == ()
+    result = sidelane("jobs", "why", "waits")
+    assert "now  Not started: the limit answer/ann is full (1 of 1). 1 jobs wait for it." in result.stdout
+    document = sidelane("jobs", "why", "waits", "--json").json
+    assert document["now"].startswith("Not started: the limit answer/ann is full")
+    assert (document["id"], document["why_again"]) == ("waits", None)
+
+
+def test_jobs_are_listed_by_text_time_and_release(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("a", arguments='{"stock":"005930"}')
+    driver.submit("b")
+    ids = [job["id"] for job in sidelane("jobs", "list", "--json", "--text", "005930", "--since", "1h").json]
+    assert ids == ["a"]
+    assert sidelane("jobs", "list", "--json", "--until", "1h").json == []
+    assert sidelane("jobs", "list", "--json", "--release", "8ac11e0").json == []
 
 
 def test_a_cancelled_job_no_longer_waits_for_its_limit(driver: StoreDriver, sidelane: Command) -> None:

@@ -5,7 +5,7 @@ import inspect
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_type_hints
 
@@ -17,10 +17,10 @@ from sidelane.admin.figures import LONGEST
 from sidelane.admin.jobs import JobFilter, JobView
 from sidelane.app import Sidelane
 from sidelane.cli.locate import settings_of
-from sidelane.cli.output.time_format import time_at
+from sidelane.cli.output.time_format import timestamp
 from sidelane.configuration import load_settings
 from sidelane.model.codec import check_size
-from sidelane.model.durations import DAY
+from sidelane.model.durations import DAY, time_of
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
 from sidelane.model.job import JobSpec, Query
 from sidelane.model.json_text import dump_json
@@ -121,7 +121,7 @@ class Common:
 
 def _time(text: str) -> float:
     try:
-        return time_at(text, time.time())
+        return time_of(text, time.time())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -193,20 +193,54 @@ class JobFilterOptions(FilterOptions):
         str | None, typer.Option(metavar="ID", help="Only jobs that this job submitted.", show_default=False)
     ] = None
     batch: Annotated[str | None, typer.Option(metavar="ID", help="Only of this batch.", show_default=False)] = None
+    release: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only if the newest attempt was in this release.", show_default=False),
+    ] = None
+    since: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME",
+            parser=_time,
+            help="Only submitted since: 30min, 2h or 3d ago, or a time such as 2026-05-01T09:30.",
+            show_default=False,
+        ),
+    ] = None
+    until: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME", parser=_time, help="Only submitted before, written as for --since.", show_default=False
+        ),
+    ] = None
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Only with this text in the id, task, user, key, labels, arguments, problem or last error.",
+            show_default=False,
+        ),
+    ] = None
 
     def selected(self, *, internal: bool = False) -> JobFilter:
         """Return the filter, which with `internal` selects internal jobs too. Raises `typer.BadParameter`."""
         query = Query(
             task=self.task, queue=self.queue, user=self.user, key=self.key, parent=self.parent, batch=self.batch,
-            labels=labels_of(self.label),
+            labels=labels_of(self.label), release=self.release, text=self.text,
         )  # fmt: skip
-        return JobFilter.of(query, map(_view, self.state or ()), internal=internal)
+        selected = JobFilter.of(query, map(_view, self.state or ()), internal=internal)
+        return replace(selected, since=self.since, until=self.until)
 
-    def text(self) -> str:
+    def chosen(self) -> str:
         """Return the options that are chosen, for a confirmation, e.g. " (task answer; user ann)", or "" without any."""
         chosen = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        texts = [f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in chosen if value]
+        texts = [f"{name} {_words(value)}" for name, value in chosen if value]
         return f" ({'; '.join(texts)})" if texts else ""
+
+
+def _words(value: str | float | list[str]) -> str:
+    if isinstance(value, float):
+        return timestamp(value)
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`sidelane jobs`: list, show, watch, cancel and requeue jobs."""
+"""`sidelane jobs`: list, show, explain, watch, cancel, requeue and duplicate jobs."""
 
 import time
 from typing import Annotated
@@ -7,11 +7,12 @@ import typer
 
 from sidelane.admin.actions import cancel_each, cancel_jobs, requeue_jobs
 from sidelane.admin.documents import job_document
-from sidelane.admin.jobs import job_detail, job_ids_of, list_jobs
+from sidelane.admin.jobs import job_detail, job_ids_of, list_jobs, situation_of
+from sidelane.admin.why import explain, explanation_document
 from sidelane.cli.locate import with_client, with_jobs
 from sidelane.cli.options import Common, DefaultListGroup, JobFilterOptions, MaxItems, Yes, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
-from sidelane.cli.output.job_detail import print_job
+from sidelane.cli.output.job_detail import print_explanation, print_job
 from sidelane.cli.output.job_table import jobs_table
 from sidelane.cli.output.results import confirm, print_cancelled, print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
@@ -64,6 +65,18 @@ def show(job_id: JobId, *, common: Common) -> None:
 
 @commands.command()
 @expand_options
+def why(job_id: JobId, *, common: Common) -> None:
+    """Say in a sentence why a job has not started, runs long, failed or was cancelled, started late, or ran more than once."""
+    situation = with_jobs(common.settings(), [job_id], lambda client, ids: situation_of(client, ids[0]))
+    explanation = explain(situation, time.time())
+    if common.as_json:
+        print_json({"id": situation.record.id, **explanation_document(explanation)})
+    else:
+        print_explanation(output(), explanation, warn=situation.lookup.notice is not None)
+
+
+@commands.command()
+@expand_options
 def watch(job_id: JobId, *, common: Common) -> None:
     """Follow a job live until it ends: tokens go to stdout, progress and messages to stderr.
 
@@ -100,7 +113,7 @@ def cancel(
         return
     chosen = with_client(settings, lambda client: job_ids_of(client.store, selected))
     if chosen:
-        confirm(f"Cancel {len(chosen):,} {'job' if len(chosen) == 1 else 'jobs'}{filters.text()}?", yes=yes)
+        confirm(f"Cancel {len(chosen):,} {'job' if len(chosen) == 1 else 'jobs'}{filters.chosen()}?", yes=yes)
     counts = with_client(settings, lambda client: cancel_each(client.store, chosen))
     print_cancelled(counts, as_json=common.as_json)
 

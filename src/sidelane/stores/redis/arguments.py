@@ -143,7 +143,18 @@ def query_fields(query: Query) -> list[Argument | None]:
     """Return the conditions of a query that `list_jobs.lua` checks."""
     states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
     text = None if query.text is None else ascii_lower(query.text)
-    return [states, query.task, query.queue, query.user, query.key, query.parent, query.batch, query.release, query.after, text]
+    return [
+        states,
+        query.task,
+        query.queue,
+        query.user,
+        query.key,
+        query.parent,
+        query.batch,
+        query.release,
+        query.after,
+        text,
+    ]
 
 
 def ascii_lower(text: str) -> str:

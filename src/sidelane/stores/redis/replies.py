@@ -36,7 +36,15 @@ from sidelane.stores.problems import (
     unique_taken,
 )
 from sidelane.stores.redis.arguments import DELAYED, STATES, ascii_lower
-from sidelane.stores.serialization import dump_problem, dumps, load_batch, load_limits, load_problem, load_schedule, load_spec
+from sidelane.stores.serialization import (
+    dump_problem,
+    dumps,
+    load_batch,
+    load_limits,
+    load_problem,
+    load_schedule,
+    load_spec,
+)
 
 _MIN_RATE = 1 / 3600
 """Starts per second below which a queue's waiting time is not estimated."""
