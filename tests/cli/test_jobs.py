@@ -358,6 +358,47 @@ def test_requeue_returns_a_finished_job_to_its_queue(driver: StoreDriver, sidela
     assert "unchanged" in sidelane("jobs", "requeue", "one").stdout
 
 
+def test_requeue_with_new_arguments_checks_them_by_the_task(driver: StoreDriver, sidelane: Command) -> None:
+    driver.finish(driver.claim(driver.submit("one")), Failed(FAILURE))
+    wrong = sidelane("jobs", "requeue", "one", "--lane", "shop.lane:lane", "--input", '{"wrong": 1}')
+    assert wrong.exit_code != 0
+    assert "does not fit task 'answer'" in wrong.stderr
+    assert sidelane("jobs", "requeue", "one", "--input", '{"question": "How?"}').stdout == "✓ one  requeued\n"
+    assert sidelane("jobs", "show", "one", "--json").json["arguments"] == {"question": "How?"}
+    two = sidelane("jobs", "requeue", "one", "two", "--input", "{}")
+    assert "exactly one job" in two.stderr
+
+
+def test_duplicate_submits_a_new_job_like_another(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one", user="ann", key="k", labels={"plan": "pro"}, unique="u", delay=600)
+    copy = sidelane("jobs", "duplicate", "one", "--input", '{"question": "How?"}', "--json").json
+    assert copy["id"] != "one"
+    assert (copy["user"], copy["key"], copy["labels"], copy["unique"]) == ("ann", "k", {"plan": "pro"}, None)
+    assert (copy["arguments"], copy["due"]) == ({"question": "How?"}, None)
+    assert "submitted to queue chat" in sidelane("jobs", "duplicate", "one").stdout
+
+
+def test_submit_makes_a_job_of_a_task(sidelane: Command, driver: StoreDriver) -> None:
+    driver.submit("other")
+    job = sidelane(
+        "jobs",
+        "submit",
+        "answer",
+        "--lane",
+        "shop.lane:lane",
+        "--input",
+        '{"question":"Why?"}',
+        "--user",
+        "ann",
+        "--json",
+    ).json
+    assert (job["task"], job["user"], job["arguments"]) == ("answer", "ann", {"question": "Why?"})
+    wrong = sidelane("jobs", "submit", "answer", "--lane", "shop.lane:lane")
+    assert "question" in wrong.stderr
+    unknown = sidelane("jobs", "submit", "nothing", "--lane", "shop.lane:lane")
+    assert "the lane has no task 'nothing'" in " ".join(unknown.stderr.split())
+
+
 def test_a_rejected_requeue_prints_the_reason(driver: StoreDriver, sidelane: Command) -> None:
     driver.finish(driver.claim(driver.submit("old", unique="report")), Failed(FAILURE))
     driver.submit("new", unique="report")

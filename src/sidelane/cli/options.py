@@ -2,28 +2,25 @@
 
 import functools
 import inspect
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
+from sidelane.admin.arguments import parse_arguments
 from sidelane.admin.dead_letters import DeadLetterFilter
 from sidelane.admin.figures import LONGEST
 from sidelane.admin.jobs import JobFilter, JobView
-from sidelane.app import Sidelane
 from sidelane.cli.locate import settings_of
 from sidelane.cli.output.time_format import timestamp
 from sidelane.configuration import load_settings
-from sidelane.model.codec import check_size
 from sidelane.model.durations import DAY, time_of
-from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
-from sidelane.model.job import JobSpec, Query
-from sidelane.model.json_text import dump_json
+from sidelane.model.errors import ArgumentsError
+from sidelane.model.job import Query
 from sidelane.model.settings import Settings
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -365,6 +362,16 @@ def worker_arguments(level: str, queues: str | None, concurrency: int | None, *,
 
 INPUT = "--input"
 
+Replacement = Annotated[
+    str | None,
+    typer.Option(
+        INPUT,
+        metavar="JSON|@FILE",
+        help="New arguments for a single job: a JSON object by parameter name. With --lane they are checked.",
+        show_default=False,
+    ),
+]
+
 
 def input_of(text: str) -> str:
     """Parse a JSON object, or `@file` that contains one, and return its JSON text. Raises `typer.BadParameter`."""
@@ -375,39 +382,6 @@ def input_of(text: str) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=INPUT) from error
     try:
-        value: Any = json.loads(source, parse_constant=_reject_constant)
-    except ValueError as error:
-        raise typer.BadParameter(f"not valid JSON: {error}.", param_hint=INPUT) from error
-    if not isinstance(value, dict):
-        raise typer.BadParameter(
-            'arguments must be a JSON object by parameter name, e.g. {"question": "Why?"}.', param_hint=INPUT
-        )
-    return dump_json(value)
-
-
-def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:
-    """Check new arguments for a job: their size, and their types if the lane is given.
-
-    Raises `PayloadTooLarge` if they are too large, `ArgumentsError` if they do not fit the task, and `UnknownTask` if the lane does
-    not have the task.
-    """
-    check_size(text, settings.payload_limit, "The input")
-    if lane is None:
-        return
-    task = lane.registry.tasks.get(spec.task)
-    if task is None:
-        raise UnknownTask(
-            f"The lane has no task {spec.task!r}, so the input cannot be checked. Omit --lane to skip the check."
-        )
-    if spec.placeholders.keys() - json.loads(text).keys():
-        return  # missing arguments are filled in from the parent's result when the job starts
-    try:
-        task.decode_arguments(text, spec.version)
-    except ArgumentsMismatch as error:
-        raise ArgumentsError(
-            f"The input does not fit task {spec.task!r}: {error.__cause__ or error}. Nothing was changed."
-        ) from error
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+        return parse_arguments(source)
+    except ArgumentsError as error:
+        raise typer.BadParameter(str(error), param_hint=INPUT) from error
