@@ -70,7 +70,7 @@ async def test_job_that_waits_for_a_limit_says_which_and_how_full_it_is(store: S
     clock.advance(29)
     limit = (await record(store, "a")).waiting_for_limit
     assert (await why(store, clock))[NOW] == (
-        f"Not started: the limit {limit} is full (1 of 1). 1 jobs wait for it. It expires in 31 s unless it starts before."
+        f"Not started: the limit {limit} is full (1 of 1). Jobs that wait for it: 1. It expires in 31 s unless it starts before."
     )
 
 

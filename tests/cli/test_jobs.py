@@ -151,7 +151,7 @@ def test_why_explains_a_job_in_a_sentence(driver: StoreDriver, sidelane: Command
     driver.submit("waits", limits=(LIMIT,))
     assert driver.try_claim("waits") == ()
     result = sidelane("jobs", "why", "waits")
-    assert "now  Not started: the limit answer/ann is full (1 of 1). 1 jobs wait for it." in result.stdout
+    assert "now  Not started: the limit answer/ann is full (1 of 1). Jobs that wait for it: 1." in result.stdout
     document = sidelane("jobs", "why", "waits", "--json").json
     assert document["now"].startswith("Not started: the limit answer/ann is full")
     assert (document["id"], document["why_again"]) == ("waits", None)

@@ -69,6 +69,27 @@ def example_of(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _example(part) for name, part in schema.get("properties", {}).items()}
 
 
+def fields_of(schema: Mapping[str, Any]) -> list[tuple[str, str, bool, Any]]:
+    """Return the fields of a JSON Schema: name, type in words, whether it is required, and its default."""
+    required = schema.get("required", [])
+    return [
+        (name, _type_text(part), name in required, part.get("default"))
+        for name, part in schema.get("properties", {}).items()
+    ]
+
+
+def _type_text(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " | ".join(map(_type_text, schema["anyOf"]))
+    if "enum" in schema:
+        return " | ".join(json.dumps(each, ensure_ascii=False) for each in schema["enum"])
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if schema.get("type") == "array":
+        return f"array of {_type_text(schema.get('items', {}))}"
+    return str(schema.get("type", "any"))
+
+
 def _example(schema: Mapping[str, Any]) -> Any:
     if "default" in schema:
         return schema["default"]

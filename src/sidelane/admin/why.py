@@ -114,11 +114,11 @@ def _waiting_for_limit(limit_id: str, limits: Sequence[LimitStats]) -> Sentence:
         return sentence("Not started: it waits for the limit {limit}.", limit=limit_id)
     if limit.available_in is not None:
         return sentence(
-            "Not started: the rate {limit} is used up; it admits the next job in {time}. {waiting} jobs wait for it.",
+            "Not started: the rate {limit} is used up; it admits the next job in {time}. Jobs that wait for it: {waiting}.",
             limit=limit_id, time=duration_text(limit.available_in), waiting=limit.waiting,
         )  # fmt: skip
     return sentence(
-        "Not started: the limit {limit} is full ({used} of {max}). {waiting} jobs wait for it.",
+        "Not started: the limit {limit} is full ({used} of {max}). Jobs that wait for it: {waiting}.",
         limit=limit_id, used=limit.used, max=limit.max, waiting=limit.waiting,
     )  # fmt: skip
 
