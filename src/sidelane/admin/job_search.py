@@ -12,8 +12,9 @@ from sidelane.stores.contract import Store
 MAX_SEARCHED: Final = 10_000
 """Jobs that one search looks at, at most."""
 
+MAX_READ: Final = 2_000
 CHUNK_SIZE: Final = 200
-"""Jobs that are read in one store call if a store cannot apply the whole filter."""
+"""Jobs that are read from the store if it cannot apply the whole filter: at most, and in one call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class FoundJobs:
 async def search_jobs(store: Store, selected: JobFilter, limit: int) -> FoundJobs:
     """Return the newest jobs that match, at most `limit`, with the histories of those that failed."""
     query = await _within_period(store, selected)
-    size = limit if selected.internal and selected.views is None else max(limit, CHUNK_SIZE)
+    size = 2 * limit if selected.views is None else CHUNK_SIZE  # some are internal, or not in the view
     found: list[JobRecord] = []
-    searched, before = 0, query.before
-    while len(found) <= limit and searched < MAX_SEARCHED:
-        page = await store.search_jobs(replace(query, before=before, limit=size + 1), scan=MAX_SEARCHED - searched)
+    searched, read, before = 0, 0, query.before
+    while len(found) <= limit and searched < MAX_SEARCHED and read < MAX_READ:
+        page = await store.search_jobs(replace(query, before=before, limit=size), scan=MAX_SEARCHED - searched)
         now = time()
         found += [record for record in page.records if selected.matches(record, now)]
-        searched, before = searched + page.scanned, page.before
+        searched, read, before = searched + page.scanned, read + len(page.records), page.before
         if before is None:
             break
     if len(found) > limit:
