@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from typing import Literal
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
@@ -169,12 +170,11 @@ async def test_axe_finds_nothing_serious_in_both_themes_and_languages(browser: B
     await asyncio.sleep(0.5)
     paths = ["jobs", "jobs?state=tired", f"jobs/{done.id}", f"jobs/{failed.id}", f"jobs/{failed.id}/edit", "jobs/new",
              "jobs/new?task=answer", f"jobs/{done.id}/events"]  # fmt: skip
-    for scheme, locale in (("light", "en-GB"), ("dark", "ko-KR")):
-        context = await browser.context.browser.new_context(  # type: ignore[union-attr]
-            bypass_csp=True,
-            color_scheme=scheme,
-            locale=locale,  # type: ignore[arg-type]
-        )
+    chromium = browser.context.browser
+    assert chromium is not None
+    themes: list[tuple[Literal["light", "dark"], str]] = [("light", "en-GB"), ("dark", "ko-KR")]
+    for scheme, locale in themes:
+        context = await chromium.new_context(bypass_csp=True, color_scheme=scheme, locale=locale)
         page = await context.new_page()
         for path in paths:
             await page.goto(f"{browser.url}/ops/{path}")

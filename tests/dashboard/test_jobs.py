@@ -1,6 +1,7 @@
 """The list of jobs: its filters are the URL, its pages miss no job, and a filter that makes no sense says so."""
 
 import re
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ async def submit(shop: Shop, *specs: JobSpec) -> None:
 
 @BOTH_STORES
 async def test_jobs_are_found_by_every_filter_of_the_url(server: Server, shop: Shop) -> None:
-    common = {"task": "unknown", "queue": "q"}
+    common: dict[str, Any] = {"task": "unknown", "queue": "q"}
     await submit(
         shop,
         JobSpec(id="by-user", user="ann & bob", **common),

@@ -135,11 +135,11 @@ def _contents(view: View, record: JobRecord) -> Mapping[str, Any]:
     """Return what goes in and comes out of a job, without hidden fields."""
     mask = view.site.options.mask
     arguments, result = parse_json(record.spec.arguments), parse_json(record.result)
-    shown, shown_result = masked(arguments, mask), masked(result, mask)
+    redacted, redacted_result = masked(arguments, mask), masked(result, mask)
     return {
-        "arguments": shown,
-        "result": shown_result,
-        "hidden": shown != arguments or shown_result != result,
+        "arguments": redacted,
+        "result": redacted_result,
+        "hidden": redacted != arguments or redacted_result != result,
         "files": sorted(set(ID.findall(record.spec.arguments + (record.result or "")))),
     }
 
@@ -175,17 +175,17 @@ def _trace_url(view: View, record: JobRecord) -> str | None:
     return None if found is None or pattern is None else pattern.replace("{trace_id}", found[1])
 
 
-def _bars(shown: Sequence[Stage]) -> list[Bar]:
+def _bars(newest: Sequence[Stage]) -> list[Bar]:
     """Return the picture of a timeline."""
-    if not shown:
+    if not newest:
         return []
-    begin, whole = shown[0].since, max(shown[-1].until - shown[0].since, 0.001)
+    begin, whole = newest[0].since, max(newest[-1].until - newest[0].since, 0.001)
     return [
         Bar(
             begin=round(100 * (stage.since - begin) / whole, 2), width=round(max(0.3, 100 * stage.seconds / whole), 2),
             kind=_kind(stage), label=_label(stage),
         )
-        for stage in shown
+        for stage in newest
     ]  # fmt: skip
 
 
