@@ -21,7 +21,9 @@ from sidelane.external.outbox import DISPATCH_TASK
 from sidelane.files.file import ID
 from sidelane.model.durations import duration_text
 from sidelane.model.job import JobRecord, Query, State
+from sidelane.model.limit import Limit
 from sidelane.model.transition import timeline
+from sidelane.model.worker import LimitStats
 from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.masking import masked
 from sidelane.web.dashboard.site import HEADERS, Site, View
@@ -156,7 +158,7 @@ async def _related(view: View, record: JobRecord) -> Mapping[str, Any]:
     }
 
 
-def _limits(situation: Situation) -> Sequence[tuple[Any, Any]]:
+def _limits(situation: Situation) -> Sequence[tuple[Limit, LimitStats | None]]:
     """Return the limits of a job, each with how much of it is used now, if that is known."""
     used = {each.id: each for each in situation.limits}
     return [(limit, used.get(limit.id)) for limit in situation.record.spec.limits]
