@@ -232,12 +232,12 @@ class View:
         away = isinstance(error, StoreError)
         return await self.page("error.html", problem.status, problem=problem, away=away, current="")
 
-    def done(self, message: str) -> Response:
-        """Return to the page from which an action was sent, which then shows a message."""
+    def done(self, message: str, *, to: str = "") -> Response:
+        """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""
         came_from = urlsplit(self.request.headers.get("referer", ""))
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base
-        response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
+        response = RedirectResponse(to or target, HTTPStatus.SEE_OTHER)
         if message:
             response.set_cookie(DONE_COOKIE, quote(message[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
         return response
