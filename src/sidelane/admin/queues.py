@@ -82,9 +82,7 @@ def job_count(count: int) -> str:
     return "1 job" if count == 1 else f"{count:,} jobs"
 
 
-def _pause_result(
-    name: str, known: Mapping[str, QueueStats], request: PauseRequest, *, paused: bool
-) -> ActionResult:
+def _pause_result(name: str, known: Mapping[str, QueueStats], request: PauseRequest, *, paused: bool) -> ActionResult:
     queue = known.get(name)
     if queue is None:
         others = f"known queues: {', '.join(known)}" if known else "no queue is known yet"

@@ -1,5 +1,6 @@
 """Site: what all pages of one dashboard share, and the view of one request."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.datastructures import FormData
 
+from sidelane.admin.audit import AuditLine, record
 from sidelane.admin.findings.finding import Severity
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
@@ -23,6 +25,8 @@ from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Operato
 from sidelane.web.dashboard.reads import SharedReads
 from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render
 from sidelane.web.dashboard.sessions import Sessions
+
+logger = logging.getLogger(__name__)
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
@@ -106,7 +110,7 @@ class Site:
     def post(self, path: str, act: "Handler", *, action: str | None) -> None:
         """Add an action, e.g. "queue.pause". Its requests must come from pages of this dashboard, and from who may do it.
 
-        None is for what concerns only the reader.
+        Each request leaves an audit line. None is for what concerns only the reader.
         """
         self._add("POST", path, act, action)
 
@@ -150,11 +154,18 @@ class Site:
             try:
                 if method == "POST":
                     await view.check(action)
-                return await handler(view)
             except SidelaneError as error:
                 return await view.error(error)
+            try:
+                response = await handler(view)
+            except SidelaneError as error:
+                view.outcome = str(error)
+                response = await view.error(error)
+            if action is not None:
+                await view.keep_audit_line(action, failed=response.status_code >= HTTPStatus.BAD_REQUEST)
+            return response
 
-        self._router.add_api_route(path, endpoint, methods=[method], include_in_schema=False)
+        self._router.add_api_route(path, endpoint, methods=[method], name=action, include_in_schema=False)
 
 
 class View:
@@ -165,6 +176,8 @@ class View:
         self.request = request
         self.operator = operator
         self.base = base
+        self.target = next(iter(request.path_params.values()), "")  # of the action, for the audit
+        self.outcome = ""  # of the action
         self._form: FormData | None = None
 
     @property
@@ -210,8 +223,24 @@ class View:
         site = self.request.headers.get("sec-fetch-site", "same-origin")
         if site != "same-origin" or not await self._is_token(token):
             raise ForeignRequest
-        if action is not None and not self.may(action, next(iter(self.request.path_params.values()), "")):
+        if action is not None:
+            self.require(action, self.target)
+
+    def require(self, action: str, target: str = "") -> None:
+        """Raise `NotAllowed` unless the operator may do an action to an object."""
+        if not self.may(action, target):
             raise NotAllowed(f"{self.operator.name} may not do that here ({action}).")
+
+    async def keep_audit_line(self, action: str, *, failed: bool) -> None:
+        """Keep who did what to which object, why and with which result."""
+        line = AuditLine(
+            by=self.operator.name, action=action, target=self.target, reason=str((await self.form()).get("reason", "")),
+            result=self.outcome, failed=failed,
+        )  # fmt: skip
+        try:
+            await record(self.store, line)
+        except StoreError as error:  # what was done stays done
+            logger.error("an audit line could not be kept (%s): %s", error, line)
 
     async def page(self, template: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
         """Return a page."""
@@ -234,6 +263,7 @@ class View:
 
     def done(self, message: str, *, to: str = "") -> Response:
         """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""
+        self.outcome = message
         came_from = urlsplit(self.request.headers.get("referer", ""))
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base
