@@ -60,6 +60,9 @@ SILENT_AFTER: Final = 15.0
 KEPT: Final = float(DAY)
 """Seconds for which an action is kept after its last change."""
 
+NOT_CONFIRMED: Final = "not confirmed"
+"""The state of a captured action that nothing has been done of."""
+
 MAX_LISTED: Final = 50
 """Actions that a list shows, the newest."""
 
@@ -72,7 +75,7 @@ class TooManyJobs(SidelaneError):
 
 @dataclass(frozen=True, slots=True)
 class BulkState:
-    """A bulk action and its state in a word: "prepared", "running", "interrupted", "stopped" or "done"."""
+    """A bulk action and its state in words: "not confirmed", "running", "interrupted", "stopped" or "done"."""
 
     action: BulkAction
     state: str
@@ -229,7 +232,7 @@ def _state(stored: StoredAction, job: object, now: float) -> str:
     if action.ended is not None:
         return "stopped" if action.stopped_by else "done"
     if action.started is None:
-        return "prepared"
+        return NOT_CONFIRMED
     running = isinstance(job, JobRecord) and not job.state.finished
     return "running" if running or now - stored.changed < SILENT_AFTER else "interrupted"
 

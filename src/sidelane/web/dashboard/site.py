@@ -23,7 +23,7 @@ from sidelane.stores.contract import Store
 from sidelane.web.dashboard.feed import Feed
 from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Operator, OperatorDependency, Permission
 from sidelane.web.dashboard.reads import SharedReads
-from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render
+from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render, translate
 from sidelane.web.dashboard.sessions import Sessions
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,10 @@ class Site:
         """Answer a person who may not open the dashboard: with the sign-in page, or with how to open the dashboard."""
         if self.sessions is not None and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return RedirectResponse(f"{base}sign-in", HTTPStatus.SEE_OTHER)
-        return bare_page(request, "closed.html", HTTPStatus.FORBIDDEN, base=base, configured=self.configured)
+        signed_out = self.sessions is not None and request.method == "POST"
+        return bare_page(
+            request, "closed.html", HTTPStatus.FORBIDDEN, base=base, configured=self.configured, signed_out=signed_out
+        )  # fmt: skip
 
     def _of_store(self) -> tuple[Store, SharedReads, Feed]:
         store = self.lane.client.store
@@ -212,6 +215,10 @@ class View:
         if self._form is None:
             self._form = await self.request.form(max_files=0, max_fields=1000)
         return self._form
+
+    def say(self, text: str, /, **values: object) -> str:
+        """Return a text in the reader's language."""
+        return translate(self.language, text, **values)
 
     def may(self, action: str, target: str = "") -> bool:
         """Return whether the operator may do an action to an object."""

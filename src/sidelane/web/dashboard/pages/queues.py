@@ -7,6 +7,7 @@ from sidelane.admin.queues import set_paused
 from sidelane.model.durations import HOUR
 from sidelane.model.history import Count
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
+from sidelane.web.dashboard.pause_form import pause_request
 from sidelane.web.dashboard.site import Site, View
 
 
@@ -33,7 +34,8 @@ def _started(chart: Chart | None) -> list[int]:
 
 
 async def _pause(view: View) -> Response:
-    (result,) = await set_paused(view.store, [view.path("name")], paused=True)
+    request = await pause_request(view)
+    (result,) = await set_paused(view.store, [view.path("name")], paused=True, request=request)
     return view.done(f"{result.name}: {result.message}")
 
 
