@@ -143,8 +143,8 @@ def bulk_action(
         stderr().print(f"No matching {noun} in {redact_url(settings.store)}.", style="dim")
         return
     if action.count:
-        lasting = " This cannot be undone." if kind is BulkKind.PURGE else ""
-        confirm(f"{kind.capitalize()} {items}{f' ({chosen})' if chosen else ''}?{lasting}", yes=yes)
+        verb = "Permanently delete" if kind is BulkKind.PURGE else kind.capitalize()
+        confirm(f"{verb} {items}{f' ({chosen})' if chosen else ''}?", yes=yes)
     with suppress(KeyboardInterrupt):
         asyncio.run(_run(settings, action, by=by, reason=reason))
     found = with_client(settings, lambda client: _finish(client.store, action, noun))
