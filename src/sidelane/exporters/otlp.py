@@ -42,7 +42,6 @@ MAX_ANSWER: Final = 200
 """Characters of an answer that an error repeats."""
 
 HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200
-"""Flags of a span that say whether its parent is in another process."""
 
 
 class NotSent(Exception):
@@ -143,10 +142,9 @@ def _fill(encoded: EncodedSpan, span: ReadableSpan) -> None:
     if context is None:
         return
     encoded.trace_id, encoded.span_id = _ids(context)
-    encoded.flags = context.trace_flags | HAS_IS_REMOTE
+    encoded.flags = _flags(parent)
     if parent is not None:
         encoded.parent_span_id = _ids(parent)[1]
-        encoded.flags |= IS_REMOTE * parent.is_remote
     encoded.name = span.name
     encoded.kind = span.kind.value + 1  # type: ignore[assignment]  # the numbers of OTLP begin with "unspecified"
     encoded.start_time_unix_nano, encoded.end_time_unix_nano = span.start_time or 0, span.end_time or 0
@@ -158,6 +156,7 @@ def _fill(encoded: EncodedSpan, span: ReadableSpan) -> None:
     for link in span.links:
         linked = encoded.links.add()
         linked.trace_id, linked.span_id = _ids(link.context)
+        linked.flags = _flags(link.context)
     encoded.status.code = span.status.status_code.value  # type: ignore[assignment]
     if span.status.description:
         encoded.status.message = span.status.description
@@ -165,6 +164,11 @@ def _fill(encoded: EncodedSpan, span: ReadableSpan) -> None:
 
 def _ids(context: SpanContext) -> tuple[bytes, bytes]:
     return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+
+
+def _flags(other: SpanContext | None) -> int:
+    """Return the flags that say whether a parent, or the span of a link, is in another process."""
+    return HAS_IS_REMOTE | (IS_REMOTE if other is not None and other.is_remote else 0)
 
 
 def _add_attributes(holder: Any, attributes: Mapping[str, Any] | None) -> None:
