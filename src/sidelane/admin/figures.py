@@ -24,6 +24,7 @@ from sidelane.model.history import (
     merged,
 )
 from sidelane.stores.contract import Store
+from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 LONGEST = STEPS[HOUR]
 """Seconds of the longest period that history has."""
@@ -84,6 +85,22 @@ class Figures:
     def rate(self, *counts: Count) -> float:
         """Return how often per second it happened on average."""
         return self.count(*counts) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def started(self) -> int:
+        return self.count(Count.STARTED)
+
+    @property
+    def failed(self) -> int:
+        return self.count(Count.FAILED)
+
+    @property
+    def retried(self) -> int:
+        return self.count(Count.RETRIED)
+
+    @property
+    def lost(self) -> int:
+        return self.count(Count.LOST)
 
     @property
     def ended(self) -> int:
@@ -165,9 +182,31 @@ class Chart:
         found = [0] * len(self.period.times)
         for cell in self._cells:
             if amount := sum(cell.counts.get(name, 0) for name in names):
-                point = min(max(0, int((cell.at - self.period.since) // self.period.step)), len(found) - 1)
+                point = self._point(cell)
                 found[point] = join(found[point], amount)
         return found
+
+    @property
+    def started(self) -> list[int]:
+        """Attempts that started, for each point."""
+        return self.values(Count.STARTED)
+
+    def durations(self, first: Count, q: float) -> list[float | None]:
+        """Return for each point the duration in seconds that a share `q` does not exceed, of `WAIT`, `RUN` or `FIRST_EVENT`."""
+        points: list[dict[int, int]] = [{} for _ in self.period.times]
+        for cell in self._cells:
+            merge(points[self._point(cell)], cell.counts)
+        return [histogram(counts, first).quantile(q) for counts in points]
+
+    def last(self, seconds: float) -> Figures:
+        """Return the figures of the points that begin in the last `seconds` of the period."""
+        first = min((at for at in self.period.times if at >= self.period.until - seconds), default=self.period.until)
+        return Figures(merged(each.counts for each in self._cells if each.at >= first), self.period.until - first)
+
+    def before(self, until: float) -> Figures:
+        """Return the figures of the points that end before a time."""
+        cells = [each.counts for each in self._cells if each.at + self.period.step <= until]
+        return Figures(merged(cells), max(0.0, until - self.period.since))
 
     @cached_property
     def releases(self) -> dict[str, Figures]:
@@ -181,6 +220,9 @@ class Chart:
     def figures(self) -> Figures:
         """The figures of the whole period."""
         return Figures(merged(each.counts for each in self.releases.values()), self.period.seconds)
+
+    def _point(self, cell: HistoryCell) -> int:
+        return min(max(0, int((cell.at - self.period.since) // self.period.step)), len(self.period.times) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +239,11 @@ class History:
 
     period: Period
     cells: Sequence[HistoryCell]
+
+    def all_queues(self) -> Chart:
+        """Return one chart of all queues together, without internal ones."""
+        cells = [cell for cell in self.cells if not cell.series.queue.startswith(INTERNAL_PREFIX)]
+        return Chart(self.period, cells)
 
     def by_queue(self) -> dict[str, Chart]:
         """Return the chart of each queue, by its name. What is counted as `OTHER` is the last."""
