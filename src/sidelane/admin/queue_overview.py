@@ -2,12 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Final
 
-from sidelane.admin.figures import Chart, History
+from sidelane.admin.documents import Document, queue_document
+from sidelane.admin.figures import Chart, History, read_history
+from sidelane.admin.queues import list_queues
 from sidelane.admin.timeline import Phase, time_spent
+from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import HOUR, MINUTE
 from sidelane.model.history import Count
 from sidelane.model.job import JobRecord, Query, State
@@ -102,6 +105,17 @@ async def jobs_waiting_for_limits(store: Store) -> Sequence[JobRecord]:
     return [record for record in page.records if record.waiting_for_limit is not None]
 
 
+async def read_overview(store: Store, name: str) -> QueueOverview | None:
+    """Return one queue with its figures of the last hour, or None for an unknown name. Raises `StoreError`."""
+    queues, workers = await list_queues(store)
+    (declared,) = await store.read_values([DECLARATIONS])
+    found = queue_overviews(
+        [queue for queue in queues if queue.name == name], workers, await read_history(store, HOUR, queue=name),
+        target_waits=load_declarations(declared).target_waits, waiting=await jobs_waiting_for_limits(store),
+    )  # fmt: skip
+    return found[0] if found else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserInLine:
     """The jobs of one user in a queue: how many wait, how many of these for a limit, how many run, and how many started lately.
@@ -124,6 +138,24 @@ class Line:
     users: Sequence[UserInLine]
     jobs: int
     complete: bool
+
+
+def overview_document(queue: QueueOverview, line: Line, workers: Sequence[WorkerInfo]) -> Document:
+    """Return a queue with its users in line as a JSON document. Durations are seconds, rates are per second."""
+    return {
+        **queue_document(queue.stats, workers),
+        "target_wait": queue.target,
+        "wait": queue.wait,
+        "misses_target": queue.misses_target,
+        "wait_p95": queue.wait_p95,
+        "arrival_rate": queue.arrivals,
+        "start_rate": queue.starts,
+        "clear_in": queue.clear_in,
+        "slots": queue.slots,
+        "held_by": list(queue.held_by),
+        "users": [asdict(user) for user in line.users],
+        "users_complete": line.complete,
+    }
 
 
 async def read_line(store: Store, queue: str, now: float) -> Line:

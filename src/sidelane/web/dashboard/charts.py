@@ -59,7 +59,7 @@ class TimeChart:
     unit: str = ""
 
     @property
-    def shown_marks(self) -> Sequence[ReleaseMark]:
+    def newest_marks(self) -> Sequence[ReleaseMark]:
         return self.marks[-MAX_MARKS:]
 
     def json(self, labels: Sequence[str]) -> str:
@@ -68,7 +68,7 @@ class TimeChart:
             {"label": label, "look": line.look, "values": [None if value is None else round(value, 2) for value in line.values]}
             for label, line in zip(labels, self.lines, strict=True)
         ]  # fmt: skip
-        marks = [[mark.at, mark.release] for mark in self.shown_marks]
+        marks = [[mark.at, mark.release] for mark in self.newest_marks]
         return dump_json(
             {"since": self.period.since, "step": self.period.step, "lines": lines, "marks": marks, "unit": self.unit}
         )

@@ -135,8 +135,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "bytes": size_text, "cost": cost_text, "count": count_text, "number": number_text, "duration": seconds_text, "json": pretty_json, "per_minute": per_minute_text,
-        "percent": percent_text, "rate": rate_text, "segment": path_segment, "time": time_element,
+        "bytes": size_text, "cost": cost_text, "count": count_text, "duration": seconds_text, "json": pretty_json,
+        "number": number_text, "per_minute": per_minute_text, "percent": percent_text, "rate": rate_text,
+        "segment": path_segment, "time": time_element,
     }  # fmt: skip
     environment.globals |= {"sparkline": sparkline}
     return environment

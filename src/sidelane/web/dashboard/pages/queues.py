@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import Response
 
 from sidelane.admin.figures import History
-from sidelane.admin.queue_overview import QueueOverview, queue_overviews, read_line
+from sidelane.admin.queue_overview import QueueOverview, queue_overviews
 from sidelane.admin.queues import drain_result, known_queues, set_paused, wait_until_drained
 from sidelane.model.durations import HOUR
 from sidelane.model.errors import SidelaneError
