@@ -65,13 +65,18 @@ class TimeChart:
     def json(self, labels: Sequence[str]) -> str:
         """Return what `charts.js` draws, with these labels of the lines."""
         lines = [
-            {"label": label, "look": line.look, "values": [None if value is None else round(value, 2) for value in line.values]}
+            {"label": label, "look": line.look, "values": [_short(value) for value in line.values]}
             for label, line in zip(labels, self.lines, strict=True)
         ]  # fmt: skip
         marks = [[mark.at, mark.release] for mark in self.newest_marks]
         return dump_json(
             {"since": self.period.since, "step": self.period.step, "lines": lines, "marks": marks, "unit": self.unit}
         )
+
+
+def _short(value: float | None) -> float | None:
+    """Return a value with at most two decimals, and a whole number without a point."""
+    return value if value is None else int(value) if value == int(value) else round(value, 2)
 
 
 def per_minute(chart: Chart, *counts: Count) -> list[float]:

@@ -78,9 +78,9 @@ class SharedReads:
             ("causes", task, since), FINDINGS_FOR, lambda: read_failure_causes(self.store, task, since)
         )
 
-    def forget_findings(self) -> None:
-        """Let the next read of findings see what has been changed just now."""
-        self._reads.pop("findings", None)
+    def forget(self) -> None:
+        """Let the next reads see what an action has changed just now."""
+        self._reads.clear()
 
     async def _shared(self, key: object, lasts: float, read: Callable[[], Awaitable[T]]) -> T:
         until, task = self._reads.get(key, (0.0, None))

@@ -234,6 +234,7 @@ class View:
 
     def done(self, message: str) -> Response:
         """Return to the page from which an action was sent, which then shows a message."""
+        self.reads.forget()
         came_from = urlsplit(self.request.headers.get("referer", ""))
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base

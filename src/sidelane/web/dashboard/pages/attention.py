@@ -95,11 +95,9 @@ def _run_p95(figures: Figures) -> float | None:
 async def _mute(view: View) -> Response:
     key = str((await view.form()).get("key", ""))[:MAX_KEY]
     result = await mute_finding(view.store, key, HOUR, known=await view.reads.findings())
-    view.reads.forget_findings()
     return view.done(f"{result.name}: {result.message}")
 
 
 async def _unmute(view: View) -> Response:
     result = await unmute_finding(view.store, str((await view.form()).get("key", ""))[:MAX_KEY])
-    view.reads.forget_findings()
     return view.done(f"{result.name}: {result.message}")
