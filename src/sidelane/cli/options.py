@@ -25,6 +25,7 @@ from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
 from sidelane.model.job import JobSpec, Query
 from sidelane.model.json_text import dump_json
 from sidelane.model.settings import Settings
+from sidelane.processes.logs import LogOptions
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -304,6 +305,12 @@ def level_of(text: str | None) -> str:
     return level
 
 
+def log_options(name: str, level: str) -> LogOptions:
+    """Return how a process logs under this name, from this level on, in the format of the settings."""
+    settings = load_settings().settings
+    return LogOptions(name=name, level=level, format=settings.log_format, release=settings.release)
+
+
 def slots_by_queue(text: str | None) -> Slots | None:
     """Parse `chat=200,gpu=1,feedback`. Raises `typer.BadParameter`."""
     if text is None:
@@ -334,21 +341,26 @@ INPUT = "--input"
 
 def input_of(text: str) -> str:
     """Parse a JSON object, or `@file` that contains one, and return its JSON text. Raises `typer.BadParameter`."""
-    source = text
-    if text.startswith("@"):
-        try:
-            source = Path(text[1:]).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=INPUT) from error
-    try:
-        value: Any = json.loads(source, parse_constant=_reject_constant)
-    except ValueError as error:
-        raise typer.BadParameter(f"not valid JSON: {error}.", param_hint=INPUT) from error
+    value = json_of(text, INPUT)
     if not isinstance(value, dict):
         raise typer.BadParameter(
             'arguments must be a JSON object by parameter name, e.g. {"question": "Why?"}.', param_hint=INPUT
         )
     return dump_json(value)
+
+
+def json_of(text: str, option: str) -> Any:
+    """Parse JSON, or `@file` that contains some, which is the value of an option. Raises `typer.BadParameter`."""
+    source = text
+    if text.startswith("@"):
+        try:
+            source = Path(text[1:]).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=option) from error
+    try:
+        return json.loads(source, parse_constant=_reject_constant)
+    except ValueError as error:
+        raise typer.BadParameter(f"not valid JSON: {error}.", param_hint=option) from error
 
 
 def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:
