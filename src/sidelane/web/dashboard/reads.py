@@ -5,12 +5,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
+from sidelane.admin.advice import Advice, read_advice, this_machine
 from sidelane.admin.failure_causes import FailureCause, read_failure_causes
 from sidelane.admin.figures import History, read_history
 from sidelane.admin.findings.evaluation import Attention
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.queue_overview import Line, jobs_waiting_for_limits, read_line
 from sidelane.client.declarations import DECLARATIONS, load_declarations
+from sidelane.model.durations import DAY
 from sidelane.model.job import JobRecord
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
@@ -25,6 +27,9 @@ FINDINGS_FOR: Final = 5.0
 
 LINE_FOR: Final = 2.0
 """The same for the users in line, for which many jobs are read."""
+
+ADVICE_FOR: Final = 600.0
+"""The same for advice, which changes from hour to hour."""
 
 HISTORY_FOR: Final = 10.0
 """The same for charts. Their newest point grows meanwhile."""
@@ -77,6 +82,10 @@ class SharedReads:
         return await self._shared(
             ("causes", task, since), FINDINGS_FOR, lambda: read_failure_causes(self.store, task, since)
         )
+
+    async def advice(self) -> Advice:
+        """Return how many processes and slots the load of the last day needs."""
+        return await self._shared("advice", ADVICE_FOR, lambda: read_advice(self.store, DAY, this_machine(), {}))
 
     def forget(self) -> None:
         """Let the next reads see what an action has changed just now."""

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from fastapi import Response
 
+from sidelane.admin.advice import ServiceAdvice
 from sidelane.admin.figures import Figures, History
 from sidelane.admin.findings.actions import mute_finding, unmute_finding
 from sidelane.admin.findings.finding import Finding, digest
@@ -43,7 +44,7 @@ async def _attention(view: View) -> Response:
         ids={each.key: f"finding-{digest(each.key)}" for each in findings}, causes={each.key: each for each in findings},
         shows_button=lambda finding: _shows_button(view, finding), alerts_to=urlsplit(view.client.settings.alert_url).hostname,
         figures=day.all_queues().figures, slots=await _slots(view), queues=queues, waiting=_waiting(queues), day=_day_chart(day),
-        slowest=[] if open_findings else await _slowest(view),
+        slowest=[] if open_findings else await _slowest(view), advice=[] if open_findings else await _advice(view),
     )  # fmt: skip
 
 
@@ -86,6 +87,11 @@ async def _slowest(view: View) -> list[tuple[str, float, float | None]]:
         if today is not None:
             found.append((name, today, before))
     return sorted(found, key=lambda each: -each[1])[:SLOWEST]
+
+
+async def _advice(view: View) -> list[ServiceAdvice]:
+    """Return the services that should have another number of processes."""
+    return [each for each in (await view.reads.advice()).services if each.asks_for_change]
 
 
 def _run_p95(figures: Figures) -> float | None:
