@@ -1,9 +1,7 @@
 """`sidelane dead`: list, show, requeue and purge dead letters."""
 
 import json
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +22,6 @@ BUSY = Failure(
 BROKEN = Failure(
     problem=Problem(status=500, title="Task failed"), error="KeyError: 'voice'", traceback="Traceback: line 9"
 )
-
-
-@pytest.fixture
-def modules() -> Iterator[None]:
-    """Unload the project's modules after a test that loads its lane."""
-    before, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "shop":
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 def ids(sidelane: Command, *arguments: str) -> list[str]:
@@ -122,7 +109,7 @@ def test_show_prints_each_failure_with_attempt_time_error_and_traceback(driver: 
     assert result.exit_code == 0
     year = str(time.localtime().tm_year)
     for attempt, failure in ((1, BROKEN), (2, BUSY)):
-        (line,) = [line for line in result.stdout.splitlines() if f"attempt {attempt}" in line]
+        (line,) = [line for line in result.stdout.splitlines() if line.startswith(f"  attempt {attempt} ")]
         assert failure.error in line
         assert f"({year}-" in line
     assert "line 7" in result.stdout

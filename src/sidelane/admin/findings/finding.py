@@ -69,9 +69,9 @@ class Finding:
         }
 
 
-def jobs_page(**fields: str) -> str:
-    """Return the dashboard's page of the jobs with these fields, e.g. `queue="chat"`."""
-    return f"jobs?{urlencode(fields)}"
+def page_of(path: str, **fields: str) -> str:
+    """Return a page of the dashboard that shows the objects with these fields, e.g. `page_of("jobs", queue="chat")`."""
+    return f"{path}?{urlencode(fields)}"
 
 
 def cancel_job(job_id: str) -> Action:

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from sidelane.admin.failure_causes import NUMBERS, first_line, release_of
 from sidelane.admin.findings.facts import LATELY, Facts
-from sidelane.admin.findings.finding import Action, Finding, Severity, cancel_job, counted, digest, jobs_page
+from sidelane.admin.findings.finding import Action, Finding, Severity, cancel_job, counted, digest, page_of
 from sidelane.admin.queues import job_count
 from sidelane.model.durations import DAY, duration_text
 from sidelane.model.history import BUCKETS, Count, Counts, histogram, merged
@@ -221,7 +221,7 @@ def _poison_action(queue: str, running: Sequence[JobRecord]) -> Action:
         return Action(
             f"See the queued jobs of {queue}",
             f"sidelane jobs list --queue {queue} --state queued",
-            jobs_page(queue=queue, state="queued"),
+            page_of("jobs", queue=queue, state="queued"),
         )
     worst = max(running, key=lambda record: record.worker_losses)
     return cancel_job(worst.id)

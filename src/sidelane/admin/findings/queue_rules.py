@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from sidelane.admin.findings.facts import LATELY, Facts
-from sidelane.admin.findings.finding import Action, Finding, Severity, counted, jobs_page
+from sidelane.admin.findings.finding import Action, Finding, Severity, counted, page_of
 from sidelane.admin.queues import job_count
 from sidelane.model.durations import duration_text, rate_text
 from sidelane.model.history import Count, Histogram, HistoryCell, histogram, merged
@@ -77,7 +77,7 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
                 action=Action(
                     f"See the jobs of {task}",
                     f"sidelane jobs list --task {shlex.quote(task)} --state queued",
-                    jobs_page(task=task, state="queued"),
+                    page_of("jobs", task=task, state="queued"),
                 ),
             )
 
@@ -96,7 +96,7 @@ def held_limits(facts: Facts) -> Iterator[Finding]:
             severity=Severity.SOON,
             sentence=f"Limit {label} holds {job_count(limit.waiting)}: {full}",
             evidence=f"{slots} used, {limit.waiting:,} wait. More workers would only wait for it too.",
-            action=Action(f"See limit {label}", f"sidelane limits list --name {shlex.quote(limit.id)}", "limits"),
+            action=Action(f"See limit {label}", f"sidelane limits list --name {shlex.quote(limit.id)}", page_of("limits/one", id=limit.id)),
         )
 
 
@@ -111,7 +111,7 @@ def throttled_tasks(facts: Facts) -> Iterator[Finding]:
             action=Action(
                 f"See which jobs of {task} try again",
                 f"sidelane jobs list --task {shlex.quote(task)} --state retrying",
-                jobs_page(task=task, state="retrying"),
+                page_of("jobs", task=task, state="retrying"),
             ),
             since=_throttled_since(facts, task),
         )
@@ -168,7 +168,7 @@ def _action(facts: Facts, queue: QueueStats, workers: list[WorkerInfo], cause: s
         return Action(
             f"See the jobs that wait in {queue.name}",
             f"sidelane jobs list --queue {queue.name} --state queued",
-            jobs_page(queue=queue.name, state="queued"),
+            page_of("jobs", queue=queue.name, state="queued"),
         )
     if free > 0:
         return Action(f"See why {free} slots of {queue.name} are free", "sidelane workers", "workers")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from sidelane.admin.arguments import check_arguments
 from sidelane.admin.dead_letters import (
     BulkAction,
     Check,
@@ -27,8 +28,8 @@ from sidelane.cli.options import (
     DeadLetterOptions,
     DefaultListGroup,
     MaxItems,
+    Replacement,
     Yes,
-    check_input,
     expand_options,
     input_of,
 )
@@ -98,15 +99,7 @@ def requeue(
     *,
     everything: All = False,
     filters: DeadLetterOptions,
-    replacement: Annotated[
-        str | None,
-        typer.Option(
-            INPUT,
-            metavar="JSON|@FILE",
-            help="New arguments for a single job: a JSON object by parameter name. With --lane they are checked.",
-            show_default=False,
-        ),
-    ] = None,
+    replacement: Replacement = None,
     yes: Yes = False,
     common: Common,
 ) -> None:
@@ -154,8 +147,8 @@ def _require_ids_or_all(ids: list[str] | None, selected: DeadLetterFilter, *, ev
 
 
 def _check(arguments: str, settings: Settings, lane: str | None) -> Check:
-    loaded = None if lane is None else load_lane(lane)
-    return lambda record: check_input(arguments, record.spec, settings, loaded)
+    registry = None if lane is None else load_lane(lane).registry
+    return lambda record: check_arguments(arguments, record.spec, settings, registry)
 
 
 def _apply_to_each(

@@ -127,8 +127,13 @@ class JobQueries(StoreSuite):
         assert await found(store, Query(after=oldest, states=frozenset({State.RUNNING}))) == ["newest", "new"]
 
     async def test_text_is_found_in_each_part_of_a_job(self, store: Store) -> None:
-        marked = {"task": "Needle", "user": "a needle", "key": "needle/1", "arguments": '{"of":"Needles, 바늘"}'}
-        await submit(store, *(JobSpec(**{"id": name, "task": "t", name: text}) for name, text in marked.items()))
+        marked: dict[str, Any] = {
+            "task": "Needle",
+            "user": "a needle",
+            "key": "needle/1",
+            "arguments": '{"of":"Needles, 바늘"}',
+        }
+        await submit(store, *(JobSpec(**{"id": name, "task": "t"} | {name: text}) for name, text in marked.items()))
         await submit(store, JobSpec(id="label", task="t", labels={"tool": "needle"}), *specs("my-needle", "hay"))
         await finish(store, await start(store, *specs("error")), Retried(replace(failure(), error="no NEEDLE")))
         problem = replace(failure().problem, detail="Where is the needle?")

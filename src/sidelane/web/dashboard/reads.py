@@ -88,7 +88,7 @@ class SharedReads:
         return await self._shared("advice", ADVICE_FOR, lambda: read_advice(self.store, DAY, this_machine(), {}))
 
     def forget(self) -> None:
-        """Let the next reads see what an action has changed just now."""
+        """Read everything again when it is asked for, because an operator has changed something."""
         self._reads.clear()
 
     async def _shared(self, key: object, lasts: float, read: Callable[[], Awaitable[T]]) -> T:

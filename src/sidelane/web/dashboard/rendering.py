@@ -10,6 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sidelane.admin.sentence import Sentence
 from sidelane.model.codec import rfc3339
 from sidelane.model.durations import duration_text, rate_text
 from sidelane.model.sizes import size_text
@@ -149,7 +150,10 @@ ENVIRONMENT: Final = _environment()
 def render(template: str, language: str, values: Mapping[str, Any]) -> str:
     """Return a page in a language. Every value is escaped."""
 
-    def translated(text: str, /, **values: object) -> str:
-        return translate(language, text, **values)
+    def translated(text: str | Sentence, /, **values: object) -> str:
+        if isinstance(text, str):
+            return translate(language, text, **values)
+        parts = {name: translated(each) if isinstance(each, Sentence) else each for name, each in text.values.items()}
+        return translate(language, text.text, **parts)
 
     return ENVIRONMENT.get_template(template).render({**values, "_": translated, "language": language})

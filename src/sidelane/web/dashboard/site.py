@@ -148,9 +148,12 @@ class Site:
                 )
             view = View(self, request, operator, base=base)
             try:
-                if method == "POST":
-                    await view.check(action)
-                return await handler(view)
+                if method == "GET":
+                    return await handler(view)
+                await view.check(action)
+                response = await handler(view)
+                view.reads.forget()
+                return response
             except SidelaneError as error:
                 return await view.error(error)
 
@@ -232,13 +235,12 @@ class View:
         away = isinstance(error, StoreError)
         return await self.page("error.html", problem.status, problem=problem, away=away, current="")
 
-    def done(self, message: str) -> Response:
-        """Return to the page from which an action was sent, which then shows a message."""
-        self.reads.forget()
+    def done(self, message: str, *, to: str = "") -> Response:
+        """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""
         came_from = urlsplit(self.request.headers.get("referer", ""))
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base
-        response = RedirectResponse(target, HTTPStatus.SEE_OTHER)
+        response = RedirectResponse(to or target, HTTPStatus.SEE_OTHER)
         if message:
             response.set_cookie(DONE_COOKIE, quote(message[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
         return response

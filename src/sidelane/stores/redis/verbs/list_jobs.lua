@@ -4,12 +4,13 @@
 --
 -- Keys: spec:<id>, failures:<id>, leases:<worker>, external, lease_holders, all, failed, user:<user>, key:<key>, user_key:<user><key>, parent:<parent>, batch:<batch>; those of job_reply.
 -- Arguments: before ('': from the newest), how many to read, codes of states ('': any), and, nil for any: task, queue, user, key, parent,
---            batch, release, after, a text in lower case (a job that matches may still not have it).
+--            batch, release, after, a text in lower case. Then a list of parts of the spec.
+--            A job that has these texts may still not match.
 -- Returns: the sequence to continue from ('': none is left), then the replies of the jobs that match.
 
 local before, count, states = next_arg(), next_number(), next_arg()
 local task, queue, user, key, parent, batch = next_arg(), next_arg(), next_arg(), next_arg(), next_arg(), next_arg()
-local release, after, text = next_arg(), next_number(), next_arg()
+local release, after, text, spec_parts = next_arg(), next_number(), next_arg(), next_arg()
 local conditions = { [TASK] = task, [QUEUE] = queue, [USER] = user, [KEY] = key, [PARENT] = parent, [BATCH] = batch, [RELEASE] = release }
 local oldest = after and '(' .. string.format('%.0f', after) or '-inf'
 
@@ -26,10 +27,14 @@ local function index_name()
     or 'all'
 end
 
+local function spec_of(id, row)
+  return row[SPEC] or text_of('spec:', id) or ''
+end
+
 local function has_text(id, row)
   local fails = row[FAILURES] + row[WORKER_LOSSES] > 0
   local places = {
-    id, row[TASK], row[USER], row[KEY] or '', row[PROBLEM] or '', row[SPEC] or text_of('spec:', id) or '',
+    id, row[TASK], row[USER], row[KEY] or '', row[PROBLEM] or '', spec_of(id, row),
     fails and call('LINDEX', PREFIX .. 'failures:' .. id, -1) or '',
   }
   return table.concat(places, '\n'):lower():find(text, 1, true)
@@ -38,6 +43,11 @@ end
 local function matches(id, row)
   for field, value in pairs(conditions) do
     if row[field] ~= value then
+      return false
+    end
+  end
+  for _, part in ipairs(spec_parts) do
+    if not spec_of(id, row):find(part, 1, true) then
       return false
     end
   end
