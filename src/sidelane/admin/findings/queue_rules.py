@@ -96,7 +96,11 @@ def held_limits(facts: Facts) -> Iterator[Finding]:
             severity=Severity.SOON,
             sentence=f"Limit {label} holds {job_count(limit.waiting)}: {full}",
             evidence=f"{slots} used, {limit.waiting:,} wait. More workers would only wait for it too.",
-            action=Action(f"See limit {label}", f"sidelane limits list --name {shlex.quote(limit.id)}", page_of("limits/one", id=limit.id)),
+            action=Action(
+                f"See limit {label}",
+                f"sidelane limits list --name {shlex.quote(limit.id)}",
+                page_of("limits/one", id=limit.id),
+            ),
         )
 
 
