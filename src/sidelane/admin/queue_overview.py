@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final
 
 from sidelane.admin.documents import Document, queue_document
-from sidelane.admin.figures import Chart, History, read_history
+from sidelane.admin.figures import Chart, Figures, History, read_history
 from sidelane.admin.queues import list_queues
 from sidelane.admin.timeline import Phase, time_spent
 from sidelane.client.declarations import DECLARATIONS, load_declarations
@@ -33,7 +33,7 @@ class QueueOverview:
     """One queue. Durations are in seconds and rates per second; `chart` is of the period that the queue is judged by.
 
     `slots` is how many of its jobs the live workers can run at the same time. `held_by` names the limits for which the newest of
-    its queued jobs wait, most jobs first.
+    its queued jobs wait, most jobs first. `lately` are the figures by which rates are computed.
     """
 
     stats: QueueStats
@@ -41,6 +41,7 @@ class QueueOverview:
     slots: int
     held_by: Sequence[str]
     chart: Chart
+    lately: Figures
 
     @property
     def wait(self) -> float | None:
@@ -60,11 +61,11 @@ class QueueOverview:
 
     @property
     def arrivals(self) -> float:
-        return self.chart.last(LATELY).rate(Count.SUBMITTED, Count.REQUEUED)
+        return self.lately.rate(Count.SUBMITTED, Count.REQUEUED)
 
     @property
     def starts(self) -> float:
-        return self.chart.last(LATELY).rate(Count.STARTED)
+        return self.lately.rate(Count.STARTED)
 
     @property
     def started(self) -> Sequence[int]:
@@ -87,15 +88,16 @@ def queue_overviews(
     waiting: Iterable[JobRecord],
 ) -> list[QueueOverview]:
     """Return the queues without internal ones, those with a target first, then by name. `waiting` are some queued jobs."""
-    charts, slots, held = history.by_queue(), _slots(workers), _held_by(waiting)
-    found = [
-        QueueOverview(
-            stats=queue, target=target_waits.get(queue.name), slots=slots.get(queue.name, 0), held_by=held.get(queue.name, ()),
-            chart=charts.get(queue.name) or Chart(history.period, []),
-        )
-        for queue in queues
-        if not queue.name.startswith(INTERNAL_PREFIX)
-    ]  # fmt: skip
+    charts, slots, held, until = history.by_queue(), _slots(workers), _held_by(waiting), history.period.until
+    found = []
+    for queue in queues:
+        if not queue.name.startswith(INTERNAL_PREFIX):
+            chart = charts.get(queue.name) or Chart(history.period, [])
+            overview = QueueOverview(
+                stats=queue, target=target_waits.get(queue.name), slots=slots.get(queue.name, 0),
+                held_by=held.get(queue.name, ()), chart=chart, lately=chart.between(until - LATELY, until),
+            )  # fmt: skip
+            found.append(overview)
     return sorted(found, key=lambda each: (each.target is None, each.stats.name))
 
 

@@ -43,7 +43,7 @@ async def _attention(view: View) -> Response:
         "attention.html", current="attention", findings=open_findings, muted=[each for each in findings if each.muted_until],
         ids={each.key: f"finding-{digest(each.key)}" for each in findings}, causes={each.key: each for each in findings},
         shows_button=lambda finding: _shows_button(view, finding), alerts_to=urlsplit(view.client.settings.alert_url).hostname,
-        figures=day.all_queues().figures, slots=await _slots(view), queues=queues, waiting=_waiting(queues), day=_day_chart(day),
+        figures=day.all_queues.figures, slots=await _slots(view), queues=queues, waiting=_waiting(queues), day=_day_chart(day),
         slowest=[] if open_findings else await _slowest(view), advice=[] if open_findings else await _advice(view),
     )  # fmt: skip
 
@@ -69,7 +69,7 @@ def _waiting(queues: list[QueueOverview]) -> tuple[int, int]:
 
 
 def _day_chart(day: History) -> TimeChart:
-    chart = day.all_queues()
+    chart = day.all_queues
     lines = [
         Line("Ended", per_minute(chart, Count.SUCCEEDED, Count.FAILED, Count.CANCELLED), "area"),
         Line("Failed", per_minute(chart, Count.FAILED), "bad"),
@@ -80,10 +80,10 @@ def _day_chart(day: History) -> TimeChart:
 async def _slowest(view: View) -> list[tuple[str, float, float | None]]:
     """Return the tasks with the longest run times today: the name, the time that 95 % do not exceed, and that of yesterday."""
     days = await view.reads.history(2 * DAY)
-    yesterday_until = days.period.until - DAY
+    today_since, until = days.period.until - DAY, days.period.until
     found = []
     for name, chart in without_internal(days.by_task()).items():
-        today, before = _run_p95(chart.last(DAY)), _run_p95(chart.before(yesterday_until))
+        today, before = _run_p95(chart.between(today_since, until)), _run_p95(chart.between(0, today_since))
         if today is not None:
             found.append((name, today, before))
     return sorted(found, key=lambda each: -each[1])[:SLOWEST]

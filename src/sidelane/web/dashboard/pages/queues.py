@@ -57,13 +57,13 @@ async def _queue(view: View) -> Response:
     line = await view.reads.line(name)
     return await view.page(
         "queue.html", current="queues", queue=queue, period=period, periods=PERIODS, line=line, users=line.users[:MAX_USERS],
-        figures=history.all_queues().figures, tasks=without_internal(history.by_task()), charts=_charts(history) if chart else (),
+        figures=history.all_queues.figures, tasks=without_internal(history.by_task()), charts=_charts(history) if chart else (),
         workers=[each for each in await view.reads.workers() if name in each.queues],
     )  # fmt: skip
 
 
 def _charts(history: History) -> list[TimeChart]:
-    chart, marks = history.all_queues(), history.release_marks()
+    chart, marks = history.all_queues, history.release_marks()
     rates = [
         Line("Arrived", per_minute(chart, Count.SUBMITTED, Count.REQUEUED), "line"),
         Line("Started", per_minute(chart, Count.STARTED), "area"),
