@@ -4,8 +4,9 @@ import re
 from typing import Any
 
 import pytest
+from playwright.async_api import expect
 
-from tests.dashboard.conftest import BOTH_STORES
+from tests.dashboard.conftest import BOTH_STORES, Browser
 from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop
 from tests.dashboard.waiting import end_of, until
@@ -108,3 +109,26 @@ async def test_viewer_neither_pauses_nor_drains(server: Server, shop: Shop, acti
     assert "Drain" not in text_of(page)
     answer = await act(server, f"queues/chat/{action}", page)
     assert answer.status_code == 403
+
+
+@pytest.mark.long
+@BOTH_STORES
+async def test_operator_pauses_resumes_and_drains_in_a_browser(browser: Browser, shop: Shop) -> None:
+    await end_of(await shop.lane.submit(shop.tasks["echo"].call("a")))
+    page = await browser.open("queues")
+    row = page.get_by_role("row", name="chat")
+    await row.get_by_role("button", name="Pause").click()
+    await expect(row.get_by_text("paused")).to_be_visible()
+    await row.get_by_role("link", name="chat").click()
+    await page.get_by_role("button", name="Resume").click()
+    await expect(page.get_by_text("chat: resumed")).to_be_visible()
+    job = await shop.lane.submit(shop.tasks["answer"].call("a"))
+    await until(lambda: _runs(shop, "chat"))
+    await page.get_by_role("button", name="Drain").click()
+    await expect(page.get_by_text("paused, 1 still running")).to_be_visible()
+    shop.pace.release()
+    await end_of(job)
+    await expect(page.get_by_text("paused, 1 still running")).to_have_count(0)
+    await expect(page.get_by_text("paused", exact=True)).to_be_visible()
+    await page.get_by_role("link", name="72 h").click()
+    await expect(page.locator("canvas")).to_have_count(2)

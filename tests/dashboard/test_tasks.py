@@ -1,9 +1,8 @@
 """Pages of tasks: figures of a period, releases, and why jobs fail."""
 
-from typing import Literal
-
 import pytest
 from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
 
 from tests.dashboard.conftest import BOTH_STORES, Browser
 from tests.dashboard.pages import get, text_of
@@ -46,15 +45,28 @@ async def test_unknown_task_is_named(server: Server) -> None:
 
 @pytest.mark.long
 @BOTH_STORES
-@pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_pages_are_accessible(browser: Browser, shop: Shop, theme: Literal["light", "dark"]) -> None:
-    job = await shop.lane.submit(shop.tasks["fail"].call("stock_code"))
-    await end_of(job)
+async def test_operator_follows_a_task_to_its_charts_and_back(browser: Browser, shop: Shop) -> None:
+    await end_of(await shop.lane.submit(shop.tasks["fail"].call("stock_code")))
+    page = await browser.open("tasks")
+    await page.get_by_role("link", name="fail").click()
+    await expect(page.get_by_role("cell", name="KeyError: 'stock_code'")).to_be_visible()
+    await expect(page.locator("canvas")).to_have_count(2)
+    await page.get_by_role("link", name="1 h", exact=True).click()
+    await expect(page.get_by_role("cell", name="8ac11e0").first).to_be_visible()
+    await page.get_by_role("link", name="report").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Queues / report")
+
+
+@pytest.mark.long
+@BOTH_STORES
+async def test_axe_finds_nothing_in_both_themes_and_languages(browser: Browser, shop: Shop) -> None:
+    await end_of(await shop.lane.submit(shop.tasks["fail"].call("stock_code")))
     chromium = browser.context.browser
     assert chromium is not None
-    context = await chromium.new_context(color_scheme=theme, bypass_csp=True)
-    for path in ("", "queues", "queues/report", "tasks", "tasks/fail"):
-        page = await context.new_page()
-        await page.goto(f"{browser.url}/ops/{path}")
-        results = await Axe().run(page)
-        assert results.violations_count == 0, (path, results.generate_report())
+    for theme, locale in (("light", "en-GB"), ("dark", "ko-KR")):
+        context = await chromium.new_context(color_scheme=theme, locale=locale, bypass_csp=True)  # type: ignore[arg-type]
+        for path in ("", "queues", "queues/report", "tasks", "tasks/fail"):
+            page = await context.new_page()
+            await page.goto(f"{browser.url}/ops/{path}")
+            results = await Axe().run(page)
+            assert results.violations_count == 0, (path, theme, results.generate_report())

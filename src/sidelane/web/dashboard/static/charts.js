@@ -71,6 +71,11 @@ function drawMarks(plot, marks) {
   ctx.restore();
 }
 
+// While the pointer is elsewhere, the legend has the newest values.
+function showNewest(plot) {
+  if (plot.cursor.idx == null) plot.setLegend({ idx: plot.data[0].length - 1 });
+}
+
 function options(chart, width) {
   const axis = { stroke: () => color("ink-3"), font: `11px ${color("font")}` };
   const none = { show: false };
@@ -93,7 +98,10 @@ function options(chart, width) {
         value: (plot, value) => withUnit(value, chart.data.unit),
       })),
     ],
-    hooks: { draw: [(plot) => drawMarks(plot, chart.data.marks)] },
+    hooks: {
+      draw: [(plot) => drawMarks(plot, chart.data.marks)],
+      setCursor: [showNewest],
+    },
   };
 }
 
@@ -116,6 +124,7 @@ function draw(figure) {
   chart.spoken.className = "sr";
   chart.spoken.setAttribute("aria-live", "polite");
   chart.plot = new uPlot(options(chart, place.clientWidth), columns(chart.data), place);
+  showNewest(chart.plot);
   place.append(chart.spoken);
   place.addEventListener("keydown", (event) => onKey(event, chart));
   chart.resized = new ResizeObserver(() => chart.plot.setSize({ width: place.clientWidth, height: HEIGHT }));
@@ -137,6 +146,7 @@ function update() {
       chart.text = figure.dataset.chart;
       chart.data = JSON.parse(chart.text);
       chart.plot.setData(columns(chart.data));
+      showNewest(chart.plot);
     }
   }
 }
