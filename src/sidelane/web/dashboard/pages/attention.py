@@ -8,7 +8,7 @@ from fastapi import Response
 from sidelane.admin.advice import ServiceAdvice
 from sidelane.admin.figures import Figures, History
 from sidelane.admin.findings.actions import mute_finding, unmute_finding
-from sidelane.admin.findings.finding import Finding, digest
+from sidelane.admin.findings.finding import digest
 from sidelane.admin.queue_overview import QueueOverview
 from sidelane.model.durations import DAY, HOUR
 from sidelane.model.history import Count
@@ -42,16 +42,10 @@ async def _attention(view: View) -> Response:
     return await view.page(
         "attention.html", current="attention", findings=open_findings, muted=[each for each in findings if each.muted_until],
         ids={each.key: f"finding-{digest(each.key)}" for each in findings}, causes={each.key: each for each in findings},
-        shows_button=lambda finding: _shows_button(view, finding), alerts_to=urlsplit(view.client.settings.alert_url).hostname,
+        alerts_to=urlsplit(view.client.settings.alert_url).hostname,
         figures=day.all_queues.figures, slots=await _slots(view), queues=queues, waiting=_waiting(queues), day=_day_chart(day),
         slowest=[] if open_findings else await _slowest(view), advice=[] if open_findings else await _advice(view),
     )  # fmt: skip
-
-
-def _shows_button(view: View, finding: Finding) -> bool:
-    """Return whether the operator may do what a finding asks for, on a page of the dashboard."""
-    action = finding.action
-    return bool(action.page) and (not action.does or view.may(action.does, action.target))
 
 
 async def _slots(view: View) -> tuple[int, int]:
