@@ -170,7 +170,9 @@ async def test_actions_of_the_last_day_are_kept(store: Store, monkeypatch: pytes
         await read_action(store, first.id)
 
 
-CHANGES = st.lists(st.tuples(st.sampled_from(["end", "cancel", "requeue", "remove", "new"]), st.integers(0, 9)), max_size=12)
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(["end", "cancel", "requeue", "remove", "new"]), st.integers(0, 9)), max_size=12
+)
 
 
 @BOTH_STORES
@@ -217,8 +219,6 @@ async def change(store: Store, prefix: str, ids: Sequence[str], changes: Sequenc
             await store.remove([ids[which]])
         else:
             await submit(store, f"{prefix}-new-{number}")
-
-
 
 
 @pytest.mark.long

@@ -177,7 +177,10 @@ async def test_pages_have_no_serious_problem_of_accessibility(
     assert chromium is not None
     context = await chromium.new_context(bypass_csp=True, viewport={"width": 390, "height": 844})
     await context.add_cookies(
-        [{"name": f"sidelane_{name}", "value": value, "url": url} for name, value in (("theme", theme), ("language", language))]
+        [
+            {"name": f"sidelane_{name}", "value": value, "url": url}
+            for name, value in (("theme", theme), ("language", language))
+        ]
     )
     for address in (preview, f"{url}bulk", f"{url}audit", f"{url}jobs"):
         page = await context.new_page()

@@ -12,7 +12,7 @@ from sidelane.app import Sidelane
 from sidelane.model.json_text import dump_json
 from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.operators import OperatorDependency, Permission, Role, by_role
-from sidelane.web.dashboard.pages import audit, bulk, job, job_forms, jobs, queues
+from sidelane.web.dashboard.pages import attention, audit, bulk, job, job_forms, jobs, queues, tasks
 from sidelane.web.dashboard.rendering import LANGUAGES
 from sidelane.web.dashboard.sessions import Sessions
 from sidelane.web.dashboard.site import (
@@ -27,9 +27,11 @@ from sidelane.web.dashboard.site import (
 )
 from sidelane.web.sse import SseResponse, retry_field, sse_frame
 
-ASSETS: Final = frozenset({"dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"})
+ASSETS: Final = frozenset(
+    {"charts.js", "dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"}
+)
 
-PAGES: Final = (queues, jobs, job_forms, job, bulk, audit)
+PAGES: Final = (attention, queues, jobs, job_forms, job, tasks, bulk, audit)
 """The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 
 YEAR: Final = 365 * 86_400

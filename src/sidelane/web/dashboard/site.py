@@ -164,6 +164,8 @@ class Site:
             except SidelaneError as error:
                 view.outcome = str(error)
                 response = await view.error(error)
+            if method == "POST":
+                view.reads.forget()
             if action is not None:
                 await view.keep_audit_line(action, failed=response.status_code >= HTTPStatus.BAD_REQUEST)
             return response
