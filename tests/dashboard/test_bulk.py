@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from sidelane import Sidelane
 from sidelane.admin.bulk import recent_actions
+from sidelane.model.ids import new_id
 from sidelane.model.job import JobRecord, JobSpec, State
 from sidelane.web.dashboard import dashboard
 from tests.dashboard.conftest import BOTH_STORES, Browser
@@ -21,10 +22,9 @@ PASSWORD = "correct horse battery"  # noqa: S105 - of a test
 
 async def submit(shop: Shop, count: int, **fields: str) -> list[str]:
     """Submit jobs that no worker of the shop knows."""
-    ids = [f"{fields.get('user', 'j')}-{number}" for number in range(count)]
-    specs = [JobSpec(id=each, task="unknown", queue="q", **fields) for each in ids]  # type: ignore[arg-type]
+    specs = [JobSpec(id=new_id(), task="unknown", queue="q", **fields) for _ in range(count)]  # type: ignore[arg-type]
     await shop.lane.client.store.submit(specs)
-    return ids
+    return [spec.id for spec in specs]
 
 
 async def states(shop: Shop, *ids: str) -> list[State]:
