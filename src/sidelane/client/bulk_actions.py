@@ -235,10 +235,12 @@ def _unchanged(kind: BulkKind, captured: Captured, record: JobRecord | Tombstone
     if kind is BulkKind.CANCEL:
         if record.state is State.CANCELLED and since == 1:
             return ""
-        return None if since == 0 and not record.state.finished else f"it has ended meanwhile ({record.state})"
+        if since == 0 and not record.state.finished:
+            return None
+        return f"it has ended meanwhile ({record.state})" if record.state.finished else "it was requeued meanwhile"
     if kind is BulkKind.REQUEUE and since == 0 and not record.state.finished:
         return ""
-    return None if since == 0 and record.state.finished else f"it was requeued meanwhile ({record.state})"
+    return None if since == 0 and record.state.finished else "it was requeued meanwhile"
 
 
 async def _change(store: Store, kind: BulkKind, ids: Sequence[str]) -> list[str]:
