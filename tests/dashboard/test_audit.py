@@ -93,3 +93,17 @@ async def test_pause_with_a_time_that_makes_no_sense_changes_nothing(server: Ser
     assert answer.status_code == 422
     assert "write a duration" in text_of(answer)
     assert not any(queue.paused for queue in await shop.lane.client.store.stats())
+
+
+@BOTH_STORES
+async def test_pause_of_a_queue_and_of_a_task_says_who_why_and_until_when(server: Server, shop: Shop) -> None:
+    await shop.lane.submit(shop.tasks["echo"].call("a"))
+    for path in ("queues/chat", "tasks/echo"):
+        page = await get(server, path)
+        await act(server, f"{path}/pause", page, **{"reason": "a new model", "for": "2h"})
+        shown = text_of(await get(server, path))
+        assert "Paused by ann" in shown
+        assert "“a new model”" in shown
+        assert "Resume" in shown
+        await act(server, f"{path}/resume", page)
+        assert "Paused by ann" not in text_of(await get(server, path))

@@ -1,7 +1,5 @@
 """A bulk action whose worker is killed goes on in another, and changes each job of its set once."""
 
-import pytest
-
 from sidelane.admin import bulk
 from sidelane.client.bulk_actions import BulkKind
 from sidelane.model.job import JobSpec, State

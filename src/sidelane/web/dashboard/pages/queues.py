@@ -55,9 +55,10 @@ async def _queue(view: View) -> Response:
         raise UnknownQueue(f"The store has never seen a job or a worker of queue {name[:100]!r}.")
     history = await view.reads.history(PERIODS[period], queue=name)
     chart = history.by_queue().get(name)
-    line = await view.reads.line(name)
+    line, pause = await view.reads.line(name), (await view.reads.pauses()).queues.get(name)
     return await view.page(
-        "queue.html", current="queues", queue=queue, period=period, periods=PERIODS, line=line, users=line.users[:MAX_USERS],
+        "queue.html", current="queues", queue=queue, pause=pause if queue.stats.paused else None,
+        period=period, periods=PERIODS, line=line, users=line.users[:MAX_USERS],
         figures=history.all_queues.figures, tasks=without_internal(history.by_task()), charts=_charts(history) if chart else (),
         workers=[each for each in await view.reads.workers() if name in each.queues],
     )  # fmt: skip
