@@ -69,7 +69,7 @@ class FactReader:
         facts = Facts(
             now=now, declared=load_declarations(declarations), queues=queues, workers=workers, limits=limits,
             schedules=schedules.records, recent=recent, day=await self._read_day(now), running=_without_internal(running),
-            failed=_without_internal(failed), exits=list(_exits(exits)), store=info,
+            failed=_without_internal(failed), exits=list(worker_exits(exits)), store=info,
             failed_callbacks=[each for each in failed if each.spec.task == CALLBACK_TASK],
             durability_warnings=store.durability_warnings, samples=memory.samples, server_changed=memory.server_changed,
             alert_error=memory.alerts.error,
@@ -117,8 +117,12 @@ def _without_payload(record: JobRecord) -> JobRecord:
     return replace(record, spec=replace(record.spec, arguments="{}", follow_ups=()), history=last_failure)
 
 
-def _exits(entries: Iterable[JournalEntry]) -> Iterator[WorkerExit]:
+def worker_exits(entries: Iterable[JournalEntry]) -> Iterator[WorkerExit]:
+    """Yield what entries of the journal `WORKER_EXITS` say."""
     for entry in entries:
         found = json.loads(entry.text)
         name = found["worker"].partition(":")[0]  # an id is name:host:process:nonce
-        yield WorkerExit(entry.at, name, found["reason"], found.get("memory") or 0)
+        yield WorkerExit(
+            entry.at, name, found["reason"], found.get("memory") or 0, id=found["worker"], host=found.get("host") or "",
+            release=found.get("release") or "", jobs=found.get("jobs", ()),
+        )  # fmt: skip

@@ -2,12 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
+from sidelane.admin.batches import newest_batches
+from sidelane.admin.callbacks import FailingReceiver, failing_receivers
+from sidelane.admin.dead_letters import DeadLetterFilter, newest_dead_letters
 from sidelane.admin.figures import History, read_history
 from sidelane.admin.findings.evaluation import Attention
+from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.finding import Finding
+from sidelane.admin.workers import read_exits, running_jobs
+from sidelane.model.batch import BatchRecord
+from sidelane.model.job import JobRecord
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
 
@@ -18,6 +25,12 @@ STATS_FOR: Final = 0.5
 
 FINDINGS_FOR: Final = 5.0
 """The same for findings, which take more reads."""
+
+LISTS_FOR: Final = 2.0
+"""The same for lists of batches, dead letters and receivers, which read many jobs."""
+
+MAX_DEAD_LETTERS: Final = 300
+"""The newest dead letters, of which pages show groups."""
 
 HISTORY_FOR: Final = 10.0
 """The same for charts. Their newest point grows meanwhile."""
@@ -46,6 +59,32 @@ class SharedReads:
     async def findings(self) -> Sequence[Finding]:
         """Return what needs a person, worst first; muted findings are last."""
         return await self._shared("findings", FINDINGS_FOR, self._attention.findings)
+
+    async def running(self) -> Mapping[str, Sequence[JobRecord]]:
+        """Return the running jobs by the id of their worker."""
+        return await self._shared("running", STATS_FOR, lambda: running_jobs(self.store))
+
+    async def exits(self) -> Sequence[WorkerExit]:
+        """Return the workers whose process died, the newest first."""
+        return await self._shared("exits", FINDINGS_FOR, lambda: read_exits(self.store))
+
+    async def dead_letters(self) -> Sequence[JobRecord]:
+        """Return the newest dead letters, at most `MAX_DEAD_LETTERS`, with their histories."""
+        return await self._shared(
+            "dead letters", LISTS_FOR, lambda: newest_dead_letters(self.store, DeadLetterFilter(), MAX_DEAD_LETTERS)
+        )
+
+    async def batches(self) -> Sequence[BatchRecord]:
+        """Return the batches of the newest jobs, the newest first."""
+        return await self._shared("batches", LISTS_FOR, lambda: newest_batches(self.store))
+
+    async def failing_receivers(self) -> Sequence[FailingReceiver]:
+        """Return the receivers that callbacks do not reach."""
+        return await self._shared("receivers", LISTS_FOR, lambda: failing_receivers(self.store))
+
+    def forget(self) -> None:
+        """Read everything again when it is asked for, because an operator has changed something."""
+        self._reads.clear()
 
     async def history(self, seconds: float, *, queue: str | None = None, task: str | None = None) -> History:
         """Return the history of the last `seconds`, of everything or of one queue or task."""

@@ -12,7 +12,19 @@ from sidelane.app import Sidelane
 from sidelane.model.json_text import dump_json
 from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.operators import OperatorDependency, Permission, Role, by_role
-from sidelane.web.dashboard.pages import job, job_forms, jobs, queues
+from sidelane.web.dashboard.pages import (
+    batches,
+    callbacks,
+    dead,
+    job,
+    job_forms,
+    jobs,
+    limits,
+    messages,
+    queues,
+    schedules,
+    workers,
+)
 from sidelane.web.dashboard.rendering import LANGUAGES
 from sidelane.web.dashboard.sessions import Sessions
 from sidelane.web.dashboard.site import (
@@ -29,7 +41,7 @@ from sidelane.web.sse import SseResponse, retry_field, sse_frame
 
 ASSETS: Final = frozenset({"dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"})
 
-PAGES: Final = (queues, jobs, job_forms, job)
+PAGES: Final = (queues, jobs, job_forms, job, workers, schedules, dead, limits, batches, callbacks, messages)
 """The modules of pages. `add_pages` of each adds its routes."""
 
 YEAR: Final = 365 * 86_400

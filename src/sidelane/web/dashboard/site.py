@@ -148,9 +148,12 @@ class Site:
                 )
             view = View(self, request, operator, base=base)
             try:
-                if method == "POST":
-                    await view.check(action)
-                return await handler(view)
+                if method == "GET":
+                    return await handler(view)
+                await view.check(action)
+                response = await handler(view)
+                view.reads.forget()
+                return response
             except SidelaneError as error:
                 return await view.error(error)
 
