@@ -1,9 +1,7 @@
 """`sidelane dead`: list, show, requeue and purge dead letters."""
 
 import json
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +22,6 @@ BUSY = Failure(
 BROKEN = Failure(
     problem=Problem(status=500, title="Task failed"), error="KeyError: 'voice'", traceback="Traceback: line 9"
 )
-
-
-@pytest.fixture
-def modules() -> Iterator[None]:
-    """Unload the project's modules after a test that loads its lane."""
-    before, path = set(sys.modules), list(sys.path)
-    yield
-    for name in set(sys.modules) - before:
-        if name.split(".")[0] == "shop":
-            del sys.modules[name]
-    sys.path[:] = path
 
 
 def ids(sidelane: Command, *arguments: str) -> list[str]:

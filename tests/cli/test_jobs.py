@@ -1,8 +1,10 @@
-"""`sidelane jobs list`, `show`, `cancel` and `requeue`."""
+"""`sidelane jobs`: list, show, why, submit, duplicate, cancel and requeue."""
 
 import json
 import re
 from dataclasses import replace
+
+import pytest
 
 from sidelane.external.outbox import DISPATCH_TASK, dispatch_id
 from sidelane.model.batch import BatchSpec
@@ -358,6 +360,7 @@ def test_requeue_returns_a_finished_job_to_its_queue(driver: StoreDriver, sidela
     assert "unchanged" in sidelane("jobs", "requeue", "one").stdout
 
 
+@pytest.mark.usefixtures("modules")
 def test_requeue_with_new_arguments_checks_them_by_the_task(driver: StoreDriver, sidelane: Command) -> None:
     driver.finish(driver.claim(driver.submit("one")), Failed(FAILURE))
     wrong = sidelane("jobs", "requeue", "one", "--lane", "shop.lane:lane", "--input", '{"wrong": 1}')
@@ -378,6 +381,7 @@ def test_duplicate_submits_a_new_job_like_another(driver: StoreDriver, sidelane:
     assert "submitted to queue chat" in sidelane("jobs", "duplicate", "one").stdout
 
 
+@pytest.mark.usefixtures("modules")
 def test_submit_makes_a_job_of_a_task(sidelane: Command, driver: StoreDriver) -> None:
     driver.submit("other")
     job = sidelane(

@@ -56,7 +56,13 @@ def make_shop(
     shop = Shop(lane, FastAPI(lifespan=lifespan))
     shop.app.include_router(Jobs(lane, user=None).router, prefix="/jobs")
     if include is None:
-        pages = dashboard(lane, operator=current_operator, title="shop", mask=["phone"])
+        pages = dashboard(
+            lane,
+            operator=current_operator,
+            title="shop",
+            mask=["phone"],
+            trace_url="https://traces.example.com/{trace_id}",
+        )
         shop.app.include_router(pages, prefix="/ops")
     else:
         include(lane, shop.app)

@@ -52,7 +52,9 @@ async def read_texts(store: Store, record: JobRecord) -> LogTexts:
     starts = [index for index, event in enumerate(events) if event.name == ATTEMPT]
     parts = [events[start:end] for start, end in zip([0, *starts], [*starts, len(events)], strict=True)]
     texts = [_text_of(part, record, cut=not whole and index == 0) for index, part in enumerate(parts) if part]
-    return LogTexts([text for text in reversed(texts) if text.tokens], events[-1].cursor if events else None)
+    newest = texts[-1:] if starts else []  # it may have just begun
+    kept = [text for text in texts if text.tokens or text in newest]
+    return LogTexts(kept[::-1], events[-1].cursor if events else None)
 
 
 def first_difference(one: str, other: str) -> int | None:

@@ -230,11 +230,11 @@ class JobFilterOptions(FilterOptions):
     def chosen(self) -> str:
         """Return the options that are chosen, for a confirmation, e.g. " (task answer; user ann)", or "" without any."""
         chosen = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        texts = [f"{name} {_words(value)}" for name, value in chosen if value]
+        texts = [f"{name} {_option_text(value)}" for name, value in chosen if value]
         return f" ({'; '.join(texts)})" if texts else ""
 
 
-def _words(value: str | float | list[str]) -> str:
+def _option_text(value: str | float | list[str]) -> str:
     if isinstance(value, float):
         return timestamp(value)
     return ", ".join(value) if isinstance(value, list) else value

@@ -255,8 +255,8 @@ class Query:
     """Filter of jobs, newest first; None means any. `before` is the `sequence` of the last job of the page before.
 
     If `states` is only `RUNNING`, a store reads no other jobs. `after` is a `sequence` too: older jobs, and this one, do not match.
-    `release` is that of the newest attempt. `text` is a part of the id, task, user, key, labels, arguments, problem or last error
-    as the store keeps them, whatever the case of its Latin letters.
+    `release` is that of the newest attempt. `text` is a part of the id, task, user, key, labels, arguments, problem or last error.
+    The store compares it with what it keeps, whatever the case of Latin letters.
     """
 
     states: frozenset[State] | None = None

@@ -81,7 +81,7 @@ def show(job_id: JobId, *, common: Common) -> None:
 @commands.command()
 @expand_options
 def why(job_id: JobId, *, common: Common) -> None:
-    """Say in a sentence why a job has not started, runs long, failed or was cancelled, started late, or ran more than once."""
+    """Explain in a sentence why a job has not started, runs long, failed or was cancelled, started late, or ran again."""
     situation = with_jobs(common.settings(), [job_id], lambda client, ids: situation_of(client, ids[0]))
     explanation = explain(situation, time.time())
     if common.as_json:

@@ -42,7 +42,7 @@ from sidelane.web.sse import SseResponse, retry_field, sse_frame
 ASSETS: Final = frozenset({"dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"})
 
 PAGES: Final = (queues, jobs, job_forms, job, workers, schedules, dead, limits, batches, callbacks, messages)
-"""The modules of pages. `add_pages` of each adds its routes."""
+"""The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 
 YEAR: Final = 365 * 86_400
 

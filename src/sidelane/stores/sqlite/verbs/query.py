@@ -47,15 +47,15 @@ def search_jobs(tx: Transaction, query: Query, scan: int) -> JobPage:
     conditions, values = _conditions(_index_of(query))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     sequences = f"{_along_index(SQL.sequences, query)}{where} ORDER BY j.seq DESC LIMIT ?"
-    count, oldest = tx.one(f"SELECT count(*), min(seq) FROM ({sequences})", *values, scan)
+    counted = f"WITH scanned AS ({sequences}) {SQL.count_scanned}"
+    count, oldest = tx.one(counted, *values, scan, 0)
     if not count:
         return JobPage()
     records = list_jobs(tx, replace(query, after=oldest - 1))
     if len(records) < query.limit:
         return JobPage(records, count, oldest if count == scan else None)
     last = records[-1].sequence
-    scanned = tx.scalar(f"SELECT count(*) FROM ({sequences}) WHERE seq >= ?", *values, scan, last)
-    return JobPage(records, scanned, last)
+    return JobPage(records, tx.scalar(counted, *values, scan, last), last)
 
 
 def _along_index(statement: str, query: Query) -> str:

@@ -9,6 +9,10 @@ SELECT user FROM tombstones WHERE id = ?
 -- The begin of a search; the conditions of an index are appended. Rows: seq.
 SELECT j.seq FROM jobs j
 
+-- :count_scanned
+-- What a search looks at. Parameters: the first seq that counts. Row: how many jobs, and the lowest seq.
+SELECT count(*), min(seq) FROM scanned WHERE seq >= ?
+
 -- :has_text
 -- A condition of the statement `record`. Parameters: text, text.
 instr(lower(concat_ws(char(10), j.id, j.task, j.user, j.key, s.labels, s.arguments, r.problem)), lower(?)) > 0

@@ -21,7 +21,9 @@ from sidelane.external.outbox import DISPATCH_TASK
 from sidelane.files.file import ID
 from sidelane.model.durations import duration_text
 from sidelane.model.job import JobRecord, Query, State
+from sidelane.model.limit import Limit
 from sidelane.model.transition import timeline
+from sidelane.model.worker import LimitStats
 from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.masking import masked
 from sidelane.web.dashboard.site import HEADERS, Site, View
@@ -135,11 +137,11 @@ def _contents(view: View, record: JobRecord) -> Mapping[str, Any]:
     """Return what goes in and comes out of a job, without hidden fields."""
     mask = view.site.options.mask
     arguments, result = parse_json(record.spec.arguments), parse_json(record.result)
-    shown, shown_result = masked(arguments, mask), masked(result, mask)
+    redacted, redacted_result = masked(arguments, mask), masked(result, mask)
     return {
-        "arguments": shown,
-        "result": shown_result,
-        "hidden": shown != arguments or shown_result != result,
+        "arguments": redacted,
+        "result": redacted_result,
+        "hidden": redacted != arguments or redacted_result != result,
         "files": sorted(set(ID.findall(record.spec.arguments + (record.result or "")))),
     }
 
@@ -156,7 +158,7 @@ async def _related(view: View, record: JobRecord) -> Mapping[str, Any]:
     }
 
 
-def _limits(situation: Situation) -> Sequence[tuple[Any, Any]]:
+def _limits(situation: Situation) -> Sequence[tuple[Limit, LimitStats | None]]:
     """Return the limits of a job, each with how much of it is used now, if that is known."""
     used = {each.id: each for each in situation.limits}
     return [(limit, used.get(limit.id)) for limit in situation.record.spec.limits]
@@ -175,17 +177,17 @@ def _trace_url(view: View, record: JobRecord) -> str | None:
     return None if found is None or pattern is None else pattern.replace("{trace_id}", found[1])
 
 
-def _bars(shown: Sequence[Stage]) -> list[Bar]:
+def _bars(newest: Sequence[Stage]) -> list[Bar]:
     """Return the picture of a timeline."""
-    if not shown:
+    if not newest:
         return []
-    begin, whole = shown[0].since, max(shown[-1].until - shown[0].since, 0.001)
+    begin, whole = newest[0].since, max(newest[-1].until - newest[0].since, 0.001)
     return [
         Bar(
             begin=round(100 * (stage.since - begin) / whole, 2), width=round(max(0.3, 100 * stage.seconds / whole), 2),
             kind=_kind(stage), label=_label(stage),
         )
-        for stage in shown
+        for stage in newest
     ]  # fmt: skip
 
 

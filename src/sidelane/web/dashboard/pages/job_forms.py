@@ -108,13 +108,13 @@ async def _act(view: View, form: str, act: Callable[[JobRecord, str], Awaitable[
 
 async def _edit_page(view: View, form: str, error: SidelaneError | None, text: str | None = None) -> Response:
     record = await view.client.record(view.path("id"))
-    shown = masked(json.loads(record.spec.arguments), view.site.options.mask)
+    redacted = masked(json.loads(record.spec.arguments), view.site.options.mask)
     task = _task(view, record.spec)
     schema = {} if task is None else schema_of(task)
     return await view.page(
         "job_edit.html", _status(error), current="jobs", record=record, form=form, error=error, task=task, schema=schema,
         fields=fields_of(schema),
-        arguments=json.dumps(shown, indent=2, ensure_ascii=False) if text is None else text,
+        arguments=json.dumps(redacted, indent=2, ensure_ascii=False) if text is None else text,
     )  # fmt: skip
 
 
