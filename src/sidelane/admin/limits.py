@@ -42,9 +42,7 @@ async def jobs_of_limit(store: Store, limit: str) -> LimitJobs:
     name, _, key = limit.partition("/")
     (declarations,) = await store.read_values([DECLARATIONS])
     user = key if key and load_declarations(declarations).counts_by_user(name) else None
-    running = await store.search_jobs(
-        Query(states=frozenset({State.RUNNING}), limit=MAX_READ), scan=MAX_SEARCHED
-    )
+    running = await store.search_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_READ), scan=MAX_SEARCHED)
     queued = await store.search_jobs(
         Query(states=frozenset({State.QUEUED}), user=user, limit=MAX_READ), scan=MAX_SEARCHED
     )

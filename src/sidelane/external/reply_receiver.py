@@ -138,7 +138,9 @@ class ReplyReceiver:
 
     async def _put_aside(self, delivery: Delivery, reason: str) -> None:
         await delivery.dead_letter(reason)
-        await note_put_aside(self._services.client.store, delivery.message.id, str(self._endpoint), receiver="", reason=reason)
+        await note_put_aside(
+            self._services.client.store, delivery.message.id, str(self._endpoint), receiver="", reason=reason
+        )
 
     async def _acknowledge(self, delivery: Delivery, message: CompletionMessage, status: CompletionStatus) -> None:
         """Acknowledge a message that was applied. Release the message if earlier events are missing."""

@@ -28,7 +28,9 @@ async def _list(view: View) -> Response:
     receiver, text = view.query.get("receiver", "").strip()[:MAX_TEXT], view.query.get("before", "")
     before = int(text) if _SEQUENCE.fullmatch(text) else None
     page = await newest_callbacks(view.store, PAGE_SIZE, receiver=receiver or None, before=before)
-    queue = next((each for each in await view.reads.stats() if each.name == CALLBACK_QUEUE), QueueStats(name=CALLBACK_QUEUE))
+    queue = next(
+        (each for each in await view.reads.stats() if each.name == CALLBACK_QUEUE), QueueStats(name=CALLBACK_QUEUE)
+    )
     chosen = {"receiver": receiver} if receiver else {}
     older = None if page.before is None else f"?{urlencode({**chosen, 'before': page.before})}"
     return await view.page(

@@ -11,7 +11,7 @@ from sidelane.tasks.internal_queues import CALLBACK_TASK
 from sidelane.web.dashboard.reads import MAX_DEAD_LETTERS
 from sidelane.web.dashboard.site import Site, View
 
-SHOWN_JOBS: Final = 50
+MAX_JOBS: Final = 50
 """Jobs of one cause that its page lists, the newest."""
 
 
@@ -33,7 +33,7 @@ async def _cause(view: View) -> Response:
     cause = next((each for each in await _causes(view) if cause_key(each) == view.path("cause")), None)
     if cause is None:
         return await view.page("dead_cause.html", current="dead", cause=None, jobs=[], total=0)
-    newest = sorted(cause.records, key=lambda record: -(record.ended or 0.0))[:SHOWN_JOBS]
+    newest = sorted(cause.records, key=lambda record: -(record.ended or 0.0))[:MAX_JOBS]
     now = await view.store.get([record.id for record in newest])  # what was requeued meanwhile is not shown
     jobs = [record for record in now if isinstance(record, JobRecord) and record.state is State.FAILED]
     return await view.page("dead_cause.html", current="dead", cause=cause, jobs=jobs, total=len(cause.records))

@@ -7,10 +7,10 @@ from fastapi import Response
 from sidelane.admin.limits import fullest_first, jobs_of_limit
 from sidelane.web.dashboard.site import Site, View
 
-SHOWN: Final = 100
+MAX_LIMITS: Final = 100
 """Limits that the list shows, the fullest."""
 
-SHOWN_JOBS: Final = 20
+MAX_JOBS: Final = 20
 """Jobs that use a limit, and jobs that wait for it, which its page lists, the newest."""
 
 
@@ -23,7 +23,9 @@ def add_pages(site: Site) -> None:
 async def _list(view: View) -> Response:
     prefix = view.query.get("name", "").strip()
     limits = fullest_first(each for each in await view.reads.limits() if each.id.startswith(prefix))
-    return await view.page("limits.html", current="limits", limits=limits[:SHOWN], total=len(limits), prefix=prefix)
+    return await view.page(
+        "limits.html", current="limits", limits=limits[:MAX_LIMITS], total=len(limits), prefix=prefix
+    )
 
 
 async def _limit(view: View) -> Response:
@@ -31,6 +33,6 @@ async def _limit(view: View) -> Response:
     jobs = await jobs_of_limit(view.store, limit_id)
     limit = next((each for each in await view.reads.limits() if each.id == limit_id), None)
     return await view.page(
-        "limit.html", current="limits", id=limit_id, limit=limit, declared=jobs.declared, running=jobs.running[:SHOWN_JOBS],
-        waiting=jobs.waiting[:SHOWN_JOBS],
+        "limit.html", current="limits", id=limit_id, limit=limit, declared=jobs.declared, running=jobs.running[:MAX_JOBS],
+        waiting=jobs.waiting[:MAX_JOBS],
     )  # fmt: skip

@@ -15,7 +15,9 @@ def add_pages(site: Site) -> None:
 
 async def _messages(view: View) -> Response:
     uses = endpoint_uses(view.site.lane, await view.reads.workers())
-    queue = next((each for each in await view.reads.stats() if each.name == DISPATCH_QUEUE), QueueStats(name=DISPATCH_QUEUE))
+    queue = next(
+        (each for each in await view.reads.stats() if each.name == DISPATCH_QUEUE), QueueStats(name=DISPATCH_QUEUE)
+    )
     return await view.page(
         "messages.html", current="messages", uses=uses, queue=queue, dispatches=await newest_dispatches(view.store),
         put_aside=await put_aside_messages(view.store),

@@ -6,7 +6,7 @@ from fastapi import Response
 
 from sidelane.admin import schedules
 from sidelane.admin.documents import parse_json
-from sidelane.admin.schedule_words import schedule_in_words
+from sidelane.admin.schedule_text import schedule_text
 from sidelane.model.errors import UnknownSchedule
 from sidelane.model.schedule import ScheduleRecord
 from sidelane.web.dashboard.masking import masked
@@ -29,7 +29,12 @@ def add_pages(site: Site) -> None:
 async def _list(view: View) -> Response:
     found = await view.store.list_schedules()
     rows = [
-        (record, schedule_in_words(record.schedule), schedules.next_run(record), schedules.is_overdue(record, found.now))
+        (
+            record,
+            schedule_text(record.schedule),
+            schedules.next_run(record),
+            schedules.is_overdue(record, found.now),
+        )
         for record in found.records
     ]
     return await view.page("schedules.html", current="schedules", rows=rows)
@@ -41,7 +46,7 @@ async def _schedule(view: View) -> Response:
     jobs = await schedules.newest_jobs(view.store, record, NEWEST_JOBS)
     return await view.page(
         "schedule.html", current="schedules", record=record, schedule=record.schedule, jobs=jobs,
-        words=schedule_in_words(record.schedule), next_runs=schedules.next_runs(record, NEXT_RUNS),
+        when=schedule_text(record.schedule), next_runs=schedules.next_runs(record, NEXT_RUNS),
         overdue=schedules.is_overdue(record, found.now),
         arguments=masked(parse_json(record.schedule.spec.arguments), view.site.options.mask),
     )  # fmt: skip

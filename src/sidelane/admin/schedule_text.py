@@ -12,12 +12,12 @@ DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday",
 
 WEEKDAYS: Final = frozenset({"1-5", "mon-fri"})
 
-_STEP = re.compile(r"\*/([1-9]\d?)")
+_STEP = re.compile(r"\*/([2-9]|[1-9]\d)")
 _NUMBER = re.compile(r"\d{1,2}")
 _HOURS = re.compile(r"\d{1,2}(,\d{1,2})*")
 
 
-def schedule_in_words(schedule: Schedule) -> Sentence | None:
+def schedule_text(schedule: Schedule) -> Sentence | None:
     """Return when a schedule runs, e.g. "every day at 06:00", or None for a cron expression of an unusual shape."""
     if schedule.every is not None:
         return sentence("every {time}", time=_interval(schedule.every))
