@@ -248,10 +248,13 @@ def drain(source: Path, *, on_redis: bool, with_scrapes: bool = False, program: 
             return run_program(program, source, server.url, with_scrapes=with_scrapes)
 
 
-def run_program(program: str, source: Path, url: str, *, with_scrapes: bool) -> float:
-    command = [sys.executable, "-c", program, url, str(DRAINED)]
+def run_program(
+    program: str, source: Path, url: str, *, with_scrapes: bool = False, jobs: int = DRAINED, **environment: str
+) -> float:
+    command = [sys.executable, "-c", program, url, str(jobs)]
+    variables = environment_of(source) | environment
     with scraped(source, url, wanted=with_scrapes):
-        found = subprocess.run(command, env=environment_of(source), check=True, capture_output=True, text=True)
+        found = subprocess.run(command, env=variables, check=True, stdout=subprocess.PIPE, text=True)
     return float(found.stdout)
 
 

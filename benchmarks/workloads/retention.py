@@ -15,6 +15,7 @@ from sidelane.client.maintenance import Maintenance
 from sidelane.model.ids import new_id
 from sidelane.model.job import JobSpec
 from sidelane.stores.factory import open_store
+from sidelane.telemetry import Telemetry
 
 RETENTION = 4.0
 """Seconds a job is kept after its end; its id is kept as long again."""
@@ -60,7 +61,7 @@ async def pass_through(trial: Trial, jobs: int, rate: int) -> tuple[list[int], l
     """
     url = trial.environment["BENCH_URL"]
     store, size = await open_store(url), size_of(trial)
-    maintenance = asyncio.create_task(Maintenance(store, lease=10.0).run())
+    maintenance = asyncio.create_task(Maintenance(store, lease=10.0, telemetry=Telemetry()).run())
     submitted, took, sizes = [], [], []
     due = time.monotonic()
     for number in range(0, jobs, BATCH):

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from examples.stock_chat.conversations import Message, conversations
 from examples.stock_chat.lane import lane, model
 from examples.stock_chat.prompt import prompt
-from sidelane import ConcurrencyLimit, Context, Use
+from sidelane import ConcurrencyLimit, Context, Use, llm_span
 
 MODEL = os.environ.get("OPENAI_MODEL", "gemma-3-270m")
 MAX_ANSWER = 120  # tokens
@@ -46,17 +46,20 @@ async def answer(
     yield Start(job_id=ctx.job_id, message="The answer is being written.", timestamp=datetime.now(UTC))
     history = await conversations.recent(question.session, question.user, HISTORY + 1)
     before = [message for message in history if message.id != ctx.job_id]
-    stream = await llm.chat.completions.create(
-        model=MODEL,
-        messages=prompt(f"{question.message} It is about {question.stock_name} ({question.stock_code}).", before),
-        max_tokens=MAX_ANSWER,
-        stream=True,
-    )
     text = ""
-    async for chunk in stream:
-        token = chunk.choices[0].delta.content if chunk.choices else None
-        if token:
-            text += token
-            yield token
+    with llm_span("chat", model=MODEL, provider="openai", conversation=question.session) as call:
+        stream = await llm.chat.completions.create(
+            model=MODEL,
+            messages=prompt(f"{question.message} It is about {question.stock_name} ({question.stock_code}).", before),
+            max_tokens=MAX_ANSWER,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        async for chunk in stream:
+            call.response(chunk)
+            token = chunk.choices[0].delta.content if chunk.choices else None
+            if token:
+                text += token
+                yield token
     stored = Message(id=ctx.job_id, session=question.session, user=question.user, role="assistant", content=text)
     await conversations.save(stored)  # idempotent, because its id is the job's

@@ -57,8 +57,11 @@ if TYPE_CHECKING:
     from sidelane.model.problem import Problem
     from sidelane.model.queue import Queue
     from sidelane.model.retry import Delays, Exponential, Fixed, Retry
+    from sidelane.processes.json_logs import JsonLogFormatter
     from sidelane.tasks.context import Context
     from sidelane.tasks.job import Job
+    from sidelane.tasks.job_log_filter import JobLogFilter
+    from sidelane.tasks.llm_span import LlmSpan, llm_span
     from sidelane.tasks.placeholders import PREVIOUS_FAILURE, PREVIOUS_RESULT, FinishedBatch, FinishedJob
     from sidelane.tasks.resources import Resource, Use
     from sidelane.tasks.signature import Result
@@ -100,11 +103,14 @@ __all__ = [
     "JobConflict",
     "JobError",
     "JobFailed",
+    "JobLogFilter",
     "JobRecord",
     "JobRefused",
     "JobRemoved",
+    "JsonLogFormatter",
     "LaneNotOpen",
     "LimitReached",
+    "LlmSpan",
     "MalformedMessage",
     "Message",
     "MessageCallback",
@@ -140,6 +146,7 @@ __all__ = [
     "Webhook",
     "WrongFileType",
     "__version__",
+    "llm_span",
 ]
 
 _MODULES = {
@@ -197,8 +204,12 @@ _MODULES = {
     "Exponential": "sidelane.model.retry",
     "Fixed": "sidelane.model.retry",
     "Retry": "sidelane.model.retry",
+    "JsonLogFormatter": "sidelane.processes.json_logs",
     "Context": "sidelane.tasks.context",
     "Job": "sidelane.tasks.job",
+    "LlmSpan": "sidelane.tasks.llm_span",
+    "llm_span": "sidelane.tasks.llm_span",
+    "JobLogFilter": "sidelane.tasks.job_log_filter",
     "PREVIOUS_FAILURE": "sidelane.tasks.placeholders",
     "PREVIOUS_RESULT": "sidelane.tasks.placeholders",
     "FinishedBatch": "sidelane.tasks.placeholders",

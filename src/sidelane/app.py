@@ -26,11 +26,13 @@ from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.client.declarations import save_declarations
 from sidelane.client.file_references import declare_file_removal
+from sidelane.client.load_recorder import LoadRecorder
 from sidelane.client.schedules import Schedules
 from sidelane.client.sync_client import SyncClient
 from sidelane.configuration import Configuration, load_settings
 from sidelane.consumers.consumer import Consumer, ConsumerRegistry, MessageHandler
 from sidelane.consumers.receiver import message_receivers
+from sidelane.exporters.tracing import tracing
 from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
 from sidelane.external.reply_receiver import reply_receivers
@@ -98,7 +100,7 @@ class Sidelane:
         self.consumers = ConsumerRegistry(self.registry)
         self._modules = tasks
         self._opener: Opener = _open
-        self._webhooks = WebhookClient(AddressPolicy.of(self.settings))
+        self._webhooks = WebhookClient(AddressPolicy.of(self.settings), telemetry=self.telemetry)
         all_secrets = Secrets(secrets)
         self.callback_delivery = declare_callbacks(self, self.services, self._webhooks, all_secrets)
         self.progress_notifier = ProgressNotifier(self.services, self.callback_delivery)
@@ -327,7 +329,7 @@ class Sidelane:
             client=self.client,
             shares=[share] if isolated else [share, internal_share()],
             name=name,
-            background_services=[] if isolated else _receivers(self),
+            background_services=lambda worker: [] if isolated else _background_services(self, worker),
             on_progress=self.progress_notifier.on_progress,
             exit_when_stuck=exit_when_stuck or isolated,
         )
@@ -355,9 +357,9 @@ class Sidelane:
 
     @asynccontextmanager
     async def opened_with(self, client: Client) -> AsyncIterator[None]:
-        """Use an open client within the block. Raises `ConfigurationError` if the lane is already open."""
+        """Use an open client within the block. Raises `ConfigurationError` if the lane is already open, and `MissingExtra`."""
         with self.services.use(client):
-            async with AsyncExitStack() as stack:
+            async with tracing(self.telemetry, self.settings), AsyncExitStack() as stack:
                 for close in (self.services.transports.close, self._webhooks.close, self.progress_notifier.close):
                     stack.push_async_callback(close)
                 await self.schedules.save()
@@ -417,6 +419,7 @@ async def _remote_worker(
 ) -> AsyncIterator[Worker]:
     lane.load()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(tracing(lane.telemetry, settings))
         transports = TransportPool(lane.telemetry)
         stack.push_async_callback(transports.close)
         stack.push_async_callback(lane.files.close)
@@ -437,6 +440,11 @@ def _queue_share(
     return QueueShare(WorkerCapacity(slots, capacity), WeightedQueues(weights, strict=strict))
 
 
-def _receivers(lane: Sidelane) -> list[BackgroundService]:
-    """Return the receivers of replies and of consumers' messages, which run beside the jobs of a worker."""
-    return [*reply_receivers(lane.services, lane.completions), *message_receivers(lane.consumers, lane.services)]
+def _background_services(lane: Sidelane, worker: Worker) -> list[BackgroundService]:
+    """Return what runs beside the jobs of a worker: the receivers of replies and of messages, and the record of its load."""
+    recorder = LoadRecorder(lane.client.store, lambda: (worker.info(), worker.finished))
+    replies, messages = (
+        reply_receivers(lane.services, lane.completions),
+        message_receivers(lane.consumers, lane.services),
+    )
+    return [*replies, *messages, recorder]

@@ -1,9 +1,8 @@
-"""CallCoalescer: joins concurrent calls into one.
-
-Items that arrive during a call are part of the next call. A single call never waits.
-"""
+"""Concurrent calls that become one: `CallCoalescer` joins their items, and `SharedRead` gives all of them one answer."""
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -18,6 +17,7 @@ SECOND_CALL_THRESHOLD = 16
 class CallCoalescer(Generic[T, R]):
     """Joins concurrent calls on single items into calls on at most `limit` items, at most two of them concurrent.
 
+    Items that arrive during a call are part of the next call. A single call never waits.
     With `ordered`, calls run one at a time, so that all items are processed in the order of their arrival.
     """
 
@@ -65,3 +65,33 @@ class CallCoalescer(Generic[T, R]):
             for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
                     future.set_result(result)
+
+
+class SharedRead(Generic[R]):
+    """Reads a value for many callers, who share one read if they are concurrent, or follow one another closely."""
+
+    def __init__(self, read: Callable[[], Awaitable[R]]) -> None:
+        self._read = read
+        self._reading: asyncio.Task[R] | None = None
+        self._read_at = -math.inf
+
+    async def value(self, max_age: float) -> R:
+        """Return the value, which may be `max_age` seconds old. Raises what the read raises."""
+        reading = self._reading
+        expired = time.monotonic() - self._read_at > max_age
+        if reading is None or reading.cancelled() or (reading.done() and expired):
+            reading = self._reading = asyncio.create_task(self._run())
+            reading.add_done_callback(_retrieve)
+        return await asyncio.shield(reading)  # a caller that gives up must not end it for the others
+
+    async def _run(self) -> R:
+        try:
+            return await self._read()
+        finally:
+            self._read_at = time.monotonic()
+
+
+def _retrieve(reading: "asyncio.Task[R]") -> None:
+    """Mark the error of a read as seen, because every caller that waited for it may have given up."""
+    if not reading.cancelled():
+        reading.exception()

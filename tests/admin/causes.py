@@ -27,6 +27,7 @@ from sidelane.model.outcome import Lost, Released, Retried
 from sidelane.model.schedule import Schedule
 from sidelane.model.settings import Settings
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK
+from sidelane.telemetry import Telemetry
 from tests.admin.service import FAILED, SWEEP_LEASE, WORKER, Service
 from tests.callbacks.local_receivers import receiving, status
 from tests.system.waiting import until
@@ -275,7 +276,7 @@ async def callback_fails_for_good(service: Service) -> Steps:
 
 @causes(missed_schedules)
 async def no_process_submits_the_jobs_of_a_schedule(service: Service) -> Steps:
-    enqueuer = PeriodicEnqueuer(service.store)
+    enqueuer = PeriodicEnqueuer(service.store, Telemetry())
     spec = JobSpec(id="nightly", task="answer", queue="chat")
     await service.store.upsert_schedule(Schedule(name="nightly", spec=spec, every=3600.0))
     await enqueuer.fire()

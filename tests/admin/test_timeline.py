@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidelane.admin.timeline import Phase, time_spent, timeline_document
+from sidelane.admin.timeline import Phase, time_spent, timeline_document, tokens_per_second
 from sidelane.conformance.stores.actions import (
     claim,
     claim_job,
@@ -16,6 +16,7 @@ from sidelane.conformance.stores.actions import (
     start,
     submit,
 )
+from sidelane.model.history import Usage
 from sidelane.model.outcome import Lost, Retried, Succeeded
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
@@ -88,3 +89,20 @@ async def test_the_document_has_each_change_with_worker_and_release(store: Store
         ("started", "w1", "8ac11e0"),
     ]
     assert document["time_spent"] == {"running": 2.0}
+
+
+async def test_tokens_per_second_are_those_of_all_attempts_of_a_finished_job(store: Store, clock: ManualClock) -> None:
+    claimed = await start(store, *specs("a"))
+    clock.advance(4)
+    await finish(store, claimed, Retried(failure()), usage=Usage(output_tokens=50))
+    clock.advance(1000)
+    claimed = await claim_job(store, "a")
+    assert tokens_per_second(claimed.record) is None
+    clock.advance(6)
+    await finish(store, claimed, Succeeded("1"), usage=Usage(output_tokens=150))
+    assert tokens_per_second(await record(store, "a")) == pytest.approx(20)
+
+
+async def test_a_job_without_output_tokens_has_no_rate(store: Store) -> None:
+    await finish(store, await start(store, *specs("a")), Succeeded("1"), usage=Usage(input_tokens=5))
+    assert tokens_per_second(await record(store, "a")) is None

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from sidelane.model.event import NewEvent
+from sidelane.model.history import NO_USAGE, Usage
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease
 from sidelane.model.outcome import AttemptResult, EventAppend, Failed, Outcome
@@ -76,9 +77,9 @@ class StoreDriver:
         append = EventAppend(lease=lease, ordinal=1, entries=entries)
         assert self.call(lambda store: store.append([append])) == [True]
 
-    def finish(self, lease: Lease, outcome: Outcome, *entries: NewEvent) -> None:
+    def finish(self, lease: Lease, outcome: Outcome, *entries: NewEvent, usage: Usage = NO_USAGE) -> None:
         """Report the outcome of an attempt."""
-        report = AttemptResult(lease=lease, outcome=outcome, entries=entries)
+        report = AttemptResult(lease=lease, outcome=outcome, entries=entries, usage=usage)
         assert self.call(lambda store: store.finish([report])) == [True]
 
     def heartbeat(self, worker: WorkerInfo = WORKER, leases: Sequence[Lease] = ()) -> None:

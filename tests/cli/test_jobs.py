@@ -9,6 +9,7 @@ import pytest
 from sidelane.external.outbox import DISPATCH_TASK, dispatch_id
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import NewEvent
+from sidelane.model.history import Usage
 from sidelane.model.job import Failure, FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import Dispatched, Failed, Retried, Succeeded
@@ -197,6 +198,27 @@ def test_show_prints_each_failure_with_its_traceback(driver: StoreDriver, sidela
     assert [failure["attempt"] for failure in document["history"]] == [1, 2]
     assert document["history"][0]["traceback"] == FAILURE.traceback
     assert document["problem"]["status"] == 502
+
+
+def test_show_prints_what_the_attempts_of_a_job_used(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    used = Usage(input_tokens=1200, output_tokens=340, cost=0.0125)
+    driver.finish(driver.claim("one"), Retried(FAILURE), usage=used)
+    driver.finish(driver.claim("one"), Succeeded("1"), usage=used)
+    document = sidelane("jobs", "show", "one", "--json").json
+    assert document["usage"] == {"input_tokens": 2400, "output_tokens": 680, "cost": 0.025}
+    used_line = re.search(r"used +(.+)", sidelane("jobs", "show", "one").stdout)
+    assert used_line
+    assert used_line[1].startswith("2,400 input tokens, 680 output tokens, ")
+    assert used_line[1].rstrip().endswith(" tokens/s, cost 0.025")
+
+
+def test_a_job_that_used_nothing_shows_no_usage(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    driver.finish(driver.claim("one"), Succeeded("1"))
+    assert "used" not in sidelane("jobs", "show", "one").stdout
+    document = sidelane("jobs", "show", "one", "--json").json
+    assert (document["usage"], document["tokens_per_second"]) == (None, None)
 
 
 def test_a_list_shows_the_errors_of_failed_and_retrying_jobs(driver: StoreDriver, sidelane: Command) -> None:

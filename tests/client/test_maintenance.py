@@ -116,7 +116,7 @@ async def test_fire_returns_the_time_to_the_next_run(lane: Sidelane) -> None:
     for name, every in (("a", HOUR), ("b", 0.5), ("c", DAY)):
         lane.schedule(name, refresh.call(), every=every)
     async with harness(lane) as t:
-        left = await PeriodicEnqueuer(t.client.store).fire()
+        left = await PeriodicEnqueuer(t.client.store, t.client.telemetry).fire()
         assert left is not None
         assert left <= 0.5
 
@@ -127,7 +127,7 @@ async def test_an_unreadable_schedule_runs_once_it_is_corrected(lane: Sidelane) 
 
     broken = Schedule(name="texts", spec=refresh.call().spec(), every=10.0, timezone="No/Where")
     async with harness(lane) as t:
-        firings = PeriodicEnqueuer(t.client.store)
+        firings = PeriodicEnqueuer(t.client.store, t.client.telemetry)
         await t.client.store.upsert_schedule(broken)
         assert await firings.fire() is None
         await t.client.store.upsert_schedule(replace(broken, timezone="UTC"))

@@ -1,7 +1,7 @@
-"""Generated parts of the documentation: tests of scenarios, settings, keys of a service's description, metrics, names of the API
-reference, decisions.
+"""Generated parts of the documentation: tests of scenarios, settings, keys of a service's description, metrics, machines, names of
+the API reference, decisions.
 
-python tests/docs/generate.py       write docs/scenarios.md, settings.md, running.md, metrics.md, api.md,
+python tests/docs/generate.py       write docs/scenarios.md, settings.md, running.md, metrics.md, sizing.md, api.md,
                                     docs/decisions/README.md and mkdocs.yml
 """
 
@@ -11,16 +11,22 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from typer.testing import CliRunner
+
 import sidelane
+from sidelane.cli.main import command_line
 from sidelane.exporters import process_metrics, store_metrics
 from sidelane.model.settings import Settings
+from sidelane.model.sizes import BYTES
 from sidelane.ops.groups import ApiGroup, CommandGroup, Group, Readiness, Service, Table, WorkerGroup
+from sidelane.sizing.machines import CHECKED, MACHINES, Machine
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "docs" / "scenarios.md"
 API = ROOT / "docs" / "api.md"
 METRICS = ROOT / "docs" / "metrics.md"
 RUNNING = ROOT / "docs" / "running.md"
+SIZING = ROOT / "docs" / "sizing.md"
 SETTINGS = ROOT / "docs" / "settings.md"
 DECISIONS = ROOT / "docs" / "decisions" / "README.md"
 NAV = ROOT / "mkdocs.yml"
@@ -101,6 +107,27 @@ def metrics(text: str) -> str:
     return text
 
 
+def sizing(text: str) -> str:
+    """Return the page about sizing with the output of its plans and its table of machines, one line for those that are alike."""
+    text = re.sub(r"(?<=\$ sidelane )(advise --plan .*)\n[^`]*", lambda found: f"{found[1]}\n{_output(found[1])}", text)
+    alike: dict[tuple[float, int, float], list[Machine]] = defaultdict(list)
+    for machine in MACHINES.values():
+        alike[machine.cores, machine.memory, machine.baseline].append(machine)
+    rows = "".join(
+        f"| {', '.join(each.name for each in machines)} | {cores:g} | {memory / BYTES['GIB']:g} GiB | "
+        f"{f'{baseline:.0%}'.replace('%', ' %') if baseline < 1 else ''} | {machines[0].usable_cores:g} |\n"
+        for (cores, memory, baseline), machines in alike.items()
+    )
+    before, line, _ = text.partition("|---|--:|--:|--:|--:|\n")
+    return f"{before}{line}{rows}\nThe table is of {CHECKED}, from the pages of AWS about instance types and burstable instances.\n"
+
+
+def _output(command: str) -> str:
+    """Return what a command prints on a terminal of 80 columns."""
+    arguments = command.split()
+    return CliRunner().invoke(command_line(arguments), arguments, env={"COLUMNS": "80"}, catch_exceptions=False).stdout
+
+
 def _default(value: object) -> str:
     """Return a default as TOML, or nothing if there is none to write."""
     match value:
@@ -168,6 +195,7 @@ PARTS: dict[Path, Callable[[str], str]] = {
     SETTINGS: settings,
     RUNNING: running,
     METRICS: metrics,
+    SIZING: sizing,
     API: api,
     DECISIONS: decisions,
     NAV: nav,

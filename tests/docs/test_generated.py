@@ -1,4 +1,4 @@
-"""Generated parts of the documentation are up to date: scenarios, settings, services, metrics, API reference, decisions."""
+"""Generated parts of the documentation are up to date: scenarios, settings, services, metrics, plans, API reference, decisions."""
 
 import re
 from importlib import util
@@ -23,7 +23,7 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("part", ["SCENARIOS", "SETTINGS", "RUNNING", "METRICS", "API", "DECISIONS", "NAV"])
+@pytest.mark.parametrize("part", ["SCENARIOS", "SETTINGS", "RUNNING", "METRICS", "SIZING", "API", "DECISIONS", "NAV"])
 def test_generated_part_is_up_to_date(part: str) -> None:
     script = generate()
     path = getattr(script, part)

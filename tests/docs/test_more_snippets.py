@@ -2,14 +2,15 @@
 
 import ast
 import contextlib
+import json
 import logging
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
-from contextvars import ContextVar
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import httpx2
 import pytest
@@ -225,22 +226,29 @@ async def test_own_lifespan_page_runs(lane: Sidelane, names: dict[str, Any]) -> 
 
 
 async def test_logging_page_runs(lane: Sidelane, names: dict[str, Any]) -> None:
-    current: ContextVar[str] = ContextVar("current")
-    level = logging.getLogger("sidelane").level
-    try:
-        await run("logging.md", 'setLevel("WARNING")', names)
-    finally:
-        logging.getLogger("sidelane").setLevel(level)
-    await run("logging.md", "current_job.set", names | {"current_job": current})
+    root, level = logging.getLogger(), logging.getLogger("sidelane").level
+    handlers, root_level = root.handlers[:], root.level
 
     @lane.task
-    async def named() -> str:
-        return current.get()
+    async def speak() -> None:
+        logging.getLogger("shop").info("hello")
 
-    async with harness(lane) as t:
-        job = await named.submit()
-        await t.drain()
-        assert await job.result(timeout=0) == job.id
+    try:
+        await run("logging.md", 'setLevel("WARNING")', names)
+        await run("logging.md", "dictConfig", names)
+        logged = StringIO()
+        cast("logging.StreamHandler[StringIO]", root.handlers[0]).setStream(logged)
+        async with harness(lane) as t:
+            job = await speak.submit()
+            await t.drain()
+    finally:
+        logging.getLogger("sidelane").setLevel(level)
+        root.handlers[:] = handlers
+        root.setLevel(root_level)
+    (line,) = [json.loads(line) for line in logged.getvalue().splitlines() if "hello" in line]
+    assert (line["job"], line["task"], line["worker"]) == (job.id, "speak", "api")
+    await run("logging.md", "keep_logs=True", names)
+    assert lane.registry.tasks["answer"].policy.keep_logs
 
 
 async def test_testing_page_runs(lane: Sidelane, names: dict[str, Any]) -> None:

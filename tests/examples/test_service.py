@@ -1,5 +1,6 @@
 """The stock chat under `sidelane up`: its description starts the model, the API and the workers, and a chat is answered."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,9 +26,10 @@ class Folder:
     path: Path
     port: int
 
-    def run(self, *arguments: str) -> None:
+    def run(self, *arguments: str) -> str:
         done = subprocess.run([*SIDELANE, *arguments], cwd=self.path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
 
 @pytest.fixture
@@ -50,3 +52,6 @@ def test_sidelane_up_starts_a_chat_service_that_answers(folder: Folder) -> None:
     assert answer.status_code == 200
     assert "event: token" in answer.text
     assert "event: end" in answer.text
+    (job,) = json.loads(folder.run("jobs", "list", "--json", "--task", "answer"))
+    assert job["usage"]["input_tokens"] > 0
+    assert job["usage"]["output_tokens"] == 120, "the model always writes the maximum"

@@ -19,6 +19,7 @@ from sidelane import (
 )
 from sidelane.external.completion import CompletionStatus
 from sidelane.model.errors import MalformedMessage
+from sidelane.model.history import Usage
 from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 
@@ -131,6 +132,15 @@ async def test_completion_without_a_token_is_forged_unless_its_task_is_trusted(l
         job = await external(double, t)
         answered = await lane.completions.apply(CompletionMessage(job=job.id, result=1))
         assert (answered.status, (await job.record()).state) == (CompletionStatus.FORGED, State.RUNNING)
+
+
+async def test_what_an_external_worker_used_is_added_to_its_job(lane: Sidelane) -> None:
+    double = lane.external_task("double", input=int, result=int, send_to=Sqs("jobs"))
+    used = Usage(input_tokens=7, output_tokens=2, cost=0.25)
+    async with harness(lane) as t:
+        job = await external(double, t)
+        await lane.completions.apply(CompletionMessage(job=job.id, result=1, usage=used), trusted_tasks=["double"])
+        assert (await job.record()).usage == used
 
 
 async def test_files_of_an_external_result_are_kept_with_the_job(lane: Sidelane) -> None:

@@ -11,6 +11,8 @@ from tests.ops.descriptions import error_of
 
 API = '[api.a]\napp = "m:a"\n'
 WORKER = '[worker.w]\nlane = "m:l"\n'
+NOT_NONE = "the least is 1 process, because without one nothing tells what the group serves"
+WITHIN = "remove `processes`, or write a number within these bounds."
 NAME_RULE = "use 1 to 40 letters, digits, - and _, with no - or _ in front."
 REMOVE = "Remove one of these dependencies."
 COMMAND = '[command.c]\nrun = "c"\n'
@@ -193,6 +195,30 @@ ERRORS = {
     "an option that no command line can have": (
         f"{API}options.headers = {{}}",
         "line 3, [api.a] `options.headers`: an option is a text, a number, true or false, or a list.",
+    ),
+    "autoscaling of an API group": (
+        f'{API}autoscale = "1..8"',
+        "line 3, [api.a] `autoscale`: only worker groups are autoscaled; remove this key.",
+    ),
+    "bounds in the wrong order": (
+        f'{WORKER}autoscale = "8..1"',
+        "line 3, [worker.w] `autoscale`: '8..1': the least is more than the most; write 1..8.",
+    ),
+    "bounds that allow no process": (
+        f'{WORKER}autoscale = "0..4"',
+        f"line 3, [worker.w] `autoscale`: '0..4': {NOT_NONE}; write 1..4.",
+    ),
+    "a number of processes outside of the bounds": (
+        f'{WORKER}processes = 12\nautoscale = "1..8"',
+        f"line 1, [worker.w]: `processes` is 12, which is not within `autoscale`, 1..8: {WITHIN}",
+    ),
+    "a group with the name of the autoscaler": (
+        f'{WORKER}autoscale = "1..8"\n[command.autoscale]\nrun = "c"',
+        "line 4, [command.autoscale]: 'autoscale' is the name of the program that autoscales groups; rename this group.",
+    ),
+    "autoscaled groups with two stores": (
+        f'{WORKER}autoscale = "1..8"\n[worker.x]\nlane = "m:l"\nautoscale = "1..2"\nenvironment.SIDELANE_STORE = "redis://b"',
+        "line 6, [worker.x] `autoscale`: its store is not that of the autoscaled group 'w': remove `autoscale` from one of them.",
     ),
     "a missing file of variables": (
         f'\nenv_file = ".env.local"\n{API}',

@@ -18,6 +18,7 @@ import pytest
 from sidelane.processes.control import MAX_REQUEST_SIZE
 from sidelane.processes.exit_code import Exit
 from sidelane.processes.group_main import VARIABLE, ParentOptions
+from sidelane.processes.logs import LogOptions
 from tests.contract.servers import free_port
 from tests.processes.running_group import TIMEOUT, RunningGroup
 from tests.processes.test_group import options
@@ -39,7 +40,8 @@ class Parent(RunningGroup):
 @asynccontextmanager
 async def parent(folder: Path, *, environment: dict[str, str] | None = None, **changes: Any) -> AsyncIterator[Parent]:
     control = folder / "g.sock"
-    chosen = ParentOptions(**{"group": options(processes=2), "control": str(control), **changes})
+    log = LogOptions(name="g", level="INFO")
+    chosen = ParentOptions(**{"group": options(processes=2), "control": str(control), "log": log, **changes})
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "sidelane.processes.group_main", "g",
         env={**os.environ, "PYTHONPATH": str(ROOT / "src"), VARIABLE: json.dumps(asdict(chosen)), **(environment or {})},
@@ -62,6 +64,28 @@ async def test_control_socket_scales_restarts_and_reports(tmp_path: Path) -> Non
         answers = await asyncio.to_thread(group.call, command="restart")
         assert answers[-1] == {"done": True}
         await until(lambda: not group.pids & before, "the old processes have ended", within=TIMEOUT)
+
+
+async def test_a_pinned_number_stays_until_it_is_unpinned(tmp_path: Path) -> None:
+    report = {"reason": "chat: 20/s of 0.5 s need 14 slots", "wanted": 3}
+    scale_file = tmp_path / "g.scale"
+    chosen = options(processes=1, scale_file=str(scale_file))
+    async with parent(tmp_path, group=chosen) as group:
+        await group.ready()
+        (state,) = group.call(command="autoscale", processes=2, report=report)
+        assert (state["target"], state["pinned"], state["autoscale"]) == (2, False, report)
+        await group.ready()
+        await asyncio.to_thread(group.call, command="scale", processes=1, pinned=True)
+        (state,) = group.call(command="autoscale", processes=3, report=report)
+        assert (state["target"], state["pinned"]) == (1, True)
+        assert scale_file.read_text() == "1 pinned\n"
+    async with parent(tmp_path, group=chosen) as group:  # it outlives the parent
+        await group.ready()
+        assert group.status["pinned"]
+        assert group.call(command="unpin") == [{"done": True}]
+        (state,) = group.call(command="autoscale", processes=2, report=report)
+        assert (state["target"], state["pinned"]) == (2, False)
+        await group.ready()
 
 
 async def test_control_socket_is_for_its_owner_and_disappears_with_the_parent(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """Sample lane with every kind of task, for workers with a store, remote workers and their child processes."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 from pydantic import BaseModel
 
-from sidelane import Call, Context, PermanentFailure, Result, RetryLater, Sidelane, Use
+from sidelane import Call, Context, PermanentFailure, Result, RetryLater, Sidelane, Use, llm_span
 
 lane = Sidelane(settings={"lease_duration": 2.0, "shutdown_timeout": 0.0, "cancel_grace": 0.1})
 
@@ -47,14 +48,16 @@ async def analyse(clip: Clip, *, ctx: Context = Use(Context), model: str = Use(m
     return Report(score=clip.seconds, by=model)
 
 
-@lane.task
+@lane.task(keep_logs=True)
 def measure(path: str, seconds: float = 2.0, *, ctx: Context = Use(Context)) -> float:
+    logging.getLogger(__name__).warning("measuring")  # stays on the remote worker
     ctx.progress(10, path)
     return seconds
 
 
-@lane.task(process=True)
+@lane.task(process=True, keep_logs=True)
 def crunch(a: int, b: int, *, ctx: Context = Use(Context)) -> int:
+    logging.getLogger(__name__).warning("crunching")
     ctx.progress(99)
     return a + b
 
@@ -94,6 +97,13 @@ async def dawdle() -> None:
 @lane.task
 async def mistake() -> int:
     return cast(int, "none")
+
+
+@lane.task
+async def ask() -> str:
+    with llm_span("chat", model="gpt-4o", provider="openai") as call:
+        call.usage(input_tokens=7, output_tokens=2, cost=0.25)
+    return "done"
 
 
 starts: list[float] = []

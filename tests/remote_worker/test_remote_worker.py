@@ -13,6 +13,7 @@ import pytest
 from sidelane import CompletionMessage, ConfigurationError, DispatchedJob, Event, PubSub, Sqs, State
 from sidelane.client.event_stream import read_all
 from sidelane.model.errors import TransportMisconfigured
+from sidelane.model.history import Usage
 from sidelane.model.ids import new_id
 from sidelane.remote_worker import source
 from sidelane.testing import harness
@@ -161,6 +162,12 @@ async def test_job_of_an_unknown_task_is_left_to_other_workers_and_fails_in_the_
             assert isinstance(end.problem, dict)
             assert (end.problem["status"], end.problem["title"], end.retry) == (404, "Unknown task", False)
         assert client.end(newer) is None  # another release of this worker knows it
+
+
+async def test_reply_tells_what_the_attempt_used(client: Dispatching) -> None:
+    async with running(client):
+        end = await client.ended(client.dispatch("ask"))
+    assert end.usage == Usage(input_tokens=7, output_tokens=2, cost=0.25)
 
 
 async def test_invalid_arguments_are_a_final_failure(client: Dispatching) -> None:

@@ -71,6 +71,7 @@ def test_parameters_that_cannot_be_passed_by_name_are_rejected(lane: Sidelane) -
         ({"deadline": -1}, "deadline=-1"),
         ({"max_log_size": -1}, "max_log_size=-1: this is a whole number of bytes, not below 0"),
         ({"max_log_size": 1.5}, "max_log_size=1.5"),
+        ({"keep_logs": "INFO"}, "keep_logs='INFO': this is True or False"),
         ({"max_worker_losses": -1}, "max_worker_losses=-1: this is a number, not below 0"),
         ({"priority": 5000}, "priorities go from -1000 to 1000"),
         ({"version": 0}, "versions go from 1 to 999"),

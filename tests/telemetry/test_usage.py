@@ -47,12 +47,17 @@ async def ends(lane: Sidelane) -> AsyncIterator[list[AttemptEnded]]:
         (tasks.on_the_loop, Usage(input_tokens=101, output_tokens=20, cost=0.75)),
         (tasks.in_a_thread, Usage(output_tokens=1000)),
         (tasks.in_a_process, Usage(input_tokens=7, cost=1)),
+        (tasks.llm_on_the_loop, Usage(input_tokens=11, output_tokens=2, cost=0.5)),
+        (tasks.llm_in_a_thread, Usage(input_tokens=12, output_tokens=2)),
+        (tasks.llm_in_a_process, Usage(input_tokens=13, output_tokens=2)),
     ],
 )
 async def test_usage_of_an_attempt_is_added_up_and_counted(
     lane: Sidelane, ends: list[AttemptEnded], task: Any, usage: Usage
 ) -> None:
-    await (await task.submit()).result(TIMEOUT)
+    job = await task.submit()
+    await job.result(TIMEOUT)
+    assert (await job.record()).usage == usage
     await until(lambda: ends, "the end is reported")
     assert [each.usage for each in ends] == [usage]
     counts = merged([cell.counts for cell in await lane.client.store.totals()])

@@ -1,6 +1,8 @@
 """Tasks that report their usage, for child processes, which import this module."""
 
-from sidelane import Context, Fixed, Retry, RetryLater, Sidelane, Use
+from collections.abc import AsyncIterator
+
+from sidelane import Context, Fixed, Retry, RetryLater, Sidelane, Use, llm_span
 
 lane = Sidelane(settings={"lease_duration": 2.0})
 
@@ -24,6 +26,25 @@ def in_a_thread(ctx: Context = Use(Context)) -> None:
 @lane.task(process=True)
 def in_a_process(ctx: Context = Use(Context)) -> None:
     ctx.report_usage(input_tokens=7, cost=1)
+
+
+@lane.task
+async def llm_on_the_loop() -> AsyncIterator[str]:
+    with llm_span("chat", model="gpt-4o", provider="openai") as call:
+        yield "Good"
+        call.usage(input_tokens=11, output_tokens=2, cost=0.5)
+
+
+@lane.task
+def llm_in_a_thread() -> None:
+    with llm_span("chat", model="gpt-4o", provider="openai") as call:
+        call.usage(input_tokens=12, output_tokens=2)
+
+
+@lane.task(process=True)
+def llm_in_a_process() -> None:
+    with llm_span("chat", model="gpt-4o", provider="openai") as call:
+        call.usage(input_tokens=13, output_tokens=2)
 
 
 @lane.task(process=True, retry=Retry(attempts=2, backoff=Fixed(0)))

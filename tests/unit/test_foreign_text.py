@@ -16,7 +16,6 @@ from sidelane.callbacks.http_client import retry_after_seconds
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import parse_url
 from sidelane.client.file_references import files_named
-from sidelane.consumers.consumer import trace_of
 from sidelane.external.completion import read_token
 from sidelane.files.file import File
 from sidelane.files.files import key_of
@@ -31,6 +30,7 @@ from sidelane.model.limit import RateLimit
 from sidelane.model.message import Message
 from sidelane.stores.validation import spec_problem
 from sidelane.transports import cloudevents
+from sidelane.transports.cloudevents import trace_of
 from sidelane.transports.job_messages import (
     CompletionForm,
     EventsForm,

@@ -1,6 +1,7 @@
 """A service with a task for every kind of response. Tests control how far its tasks run."""
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -35,6 +36,8 @@ GRACE_PERIOD = 0.6
 RETENTION = 60.0
 
 JsonBody = Annotated[Any, Body()]
+
+logger = logging.getLogger(__name__)
 
 
 class UpstreamError(Exception):
@@ -128,6 +131,7 @@ def make_service(
     app.include_router(jobs.batches, prefix="/batches")
     app.include_router(jobs.health, prefix="/health")
     app.include_router(jobs.metrics)
+    app.include_router(jobs.scale)
     service = Service(lane, jobs, app, pace)
     _register_tasks(service)
     _register_failing_tasks(service)
@@ -144,6 +148,7 @@ def _register_tasks(service: Service) -> None:
 
     async def talk(words: int) -> AsyncIterator[str]:
         for number in range(words):
+            logger.warning("before word %d", number)  # clients never see it
             yield f"word{number} "
 
     async def repeat(text: str, times: int) -> AsyncIterator[str | Result[int]]:
@@ -153,6 +158,7 @@ def _register_tasks(service: Service) -> None:
 
     async def paced(words: int = 1) -> AsyncIterator[str]:
         for number in range(words):
+            logger.warning("before word %d", number)
             await pace.step()
             yield f"word{number} "
 
@@ -172,8 +178,8 @@ def _register_tasks(service: Service) -> None:
         service,
         [
             lane.task(echo),
-            lane.task(queue="chat")(talk),
-            lane.task(queue="chat")(paced),
+            lane.task(queue="chat", keep_logs=True)(talk),
+            lane.task(queue="chat", keep_logs=True)(paced),
             lane.task(repeat),
             lane.task(held),
             lane.task(draw),

@@ -1,6 +1,7 @@
 """Tasks for child processes, which import this module, so it cannot be a test module."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -25,6 +26,16 @@ async def stream(ctx: Context = Use(Context)) -> str:
     await ctx.progress(50, "half")
     await ctx.emit("seen", ctx.user)
     return "done"
+
+
+@lane.task(process=True, keep_logs=True)
+def log_and_emit(ctx: Context = Use(Context)) -> None:
+    logging.getLogger("shop").warning("in a child", extra={"size": 3})
+    ctx.emit("step", 1)
+    try:
+        raise ValueError("no picture")
+    except ValueError:
+        logging.getLogger("shop").exception("it failed")
 
 
 @lane.task(process=True, timeout=0.5, cancel_grace=0.1)

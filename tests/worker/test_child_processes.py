@@ -162,15 +162,18 @@ IDLE, RUNNING, REPORTING, HALF_REQUESTED = (
 @pytest.mark.parametrize("moment", [IDLE, RUNNING, REPORTING, HALF_REQUESTED])
 def test_child_of_a_killed_worker_exits_silently(moment: str) -> None:
     ours, theirs = socket.socketpair()
-    with ours, theirs:
+    for_stacks, their_end = socket.socketpair()
+    with ours, theirs, for_stacks, their_end:
+        descriptors = [theirs.fileno(), their_end.fileno()]
         child = subprocess.Popen(
-            [sys.executable, "-m", "sidelane.worker.child_main", str(theirs.fileno())],
-            pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            [sys.executable, "-m", "sidelane.worker.child_main", *map(str, descriptors)],
+            pass_fds=descriptors, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )  # fmt: skip
         ours.sendall(pack({"prepare": [polite.function.__module__, polite.name]}))
         assert b"ready" in ours.recv(1024)
         context = {"job_id": "j", "task": polite.name, "queue": "default", "attempt": 1}
-        line = pack({"task": polite.name, "arguments": "{}", "version": 1, "failures": 0, "context": context})
+        request = {"task": polite.name, "arguments": "{}", "version": 1, "failures": 0, "log_size": 0}
+        line = pack({**request, "context": context})
         if moment != IDLE:
             ours.sendall(line[:50] if moment == HALF_REQUESTED else line)
         if moment in (RUNNING, REPORTING):

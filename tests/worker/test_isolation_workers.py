@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from sidelane import JobFailed, Sidelane, State
+from sidelane.admin.stack import job_stack
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import Failure
 from sidelane.model.outcome import AttemptResult, Lost
@@ -77,6 +78,23 @@ async def test_isolated_job_runs_in_another_process(lane: Sidelane) -> None:
         processes = {await job.result(TIMEOUT) for job in jobs}
     assert os.getpid() not in processes
     assert len(processes) <= isolation.MIN_PROCESSES, "an isolation worker runs one job after another"
+
+
+async def test_isolated_job_shows_its_stack(lane: Sidelane) -> None:
+    job = await lost(lane, tasks.waits.call(60.0))
+    async with working(lane):
+        process = await pid_of(job)
+
+        async def listed() -> bool:
+            return any(each.pid == process for each in await lane.client.store.workers())
+
+        await until(listed, "the isolation worker has sent a heartbeat")
+        found = await job_stack(lane.client, job.id)
+        assert found.stack is not None, found.notice
+        assert "in waits\n    await asyncio.sleep(seconds)\n" in found.stack.text
+        assert found.lookup.worker is not None
+        assert found.lookup.worker.pid == process != os.getpid()
+        await job.cancel()
 
 
 async def test_job_that_lost_one_worker_is_not_isolated(lane: Sidelane) -> None:

@@ -18,15 +18,20 @@ EXAMPLES: Mapping[str, Any] = {"string": "", "integer": 0, "number": 0.0, "boole
 
 def parse_arguments(text: str) -> str:
     """Return the JSON text of arguments that a person wrote. Raises `ArgumentsError` unless they are a JSON object."""
+    value = parse_json_input(text)
+    if not isinstance(value, dict):
+        raise ArgumentsError('The input must be a JSON object by parameter name, e.g. {"question": "Why?"}.')
+    return dump_json(value)
+
+
+def parse_json_input(text: str) -> Any:
+    """Return the value of JSON text that a person wrote. Raises `ArgumentsError`."""
     try:
-        value: Any = json.loads(text, parse_constant=_reject_constant)
+        return json.loads(text, parse_constant=_reject_constant)
     except ValueError as error:
         raise ArgumentsError(f"The input is not valid JSON: {error}.") from error
     except RecursionError:
         raise ArgumentsError("The input is not valid JSON: it is nested too deeply.") from None
-    if not isinstance(value, dict):
-        raise ArgumentsError('The input must be a JSON object by parameter name, e.g. {"question": "Why?"}.')
-    return dump_json(value)
 
 
 def check_arguments(text: str, spec: JobSpec, settings: Settings, registry: Registry | None) -> None:

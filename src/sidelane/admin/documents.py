@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.model.batch import BatchRecord
 from sidelane.model.codec import rfc3339
 from sidelane.model.event import Event
+from sidelane.model.history import NO_USAGE
 from sidelane.model.job import Failure, FollowUp, JobRecord, Tombstone
 from sidelane.model.schedule import ScheduleRecord
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
@@ -48,6 +50,7 @@ def job_document(record: JobRecord) -> Document:
         "failures": record.failures,
         "worker_losses": record.worker_losses,
         "isolated": record.isolated,
+        "usage": None if record.usage == NO_USAGE else asdict(record.usage),
         "worker": record.worker,
         "events": record.last,
         "progress": parse_json(record.progress),

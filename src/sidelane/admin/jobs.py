@@ -17,7 +17,7 @@ from sidelane.admin.documents import (
     worker_document,
 )
 from sidelane.admin.job_notices import WorkerLookup, find_worker
-from sidelane.admin.timeline import timeline_document
+from sidelane.admin.timeline import timeline_document, tokens_per_second
 from sidelane.admin.why import Situation, explain, explanation_document
 from sidelane.callbacks.status import CallbackRecord, callbacks_of
 from sidelane.client.client import Client
@@ -135,6 +135,7 @@ class JobDetail:
             "dispatched": {"to": sent.to, "until": time_text(sent.until)} if sent else None,
             "retention": record.spec.retention,
             "history": [failure_document(failure) for failure in record.history],
+            "tokens_per_second": tokens_per_second(record),
             **timeline_document(record, time.time()),
         }
 

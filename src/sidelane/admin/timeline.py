@@ -111,6 +111,15 @@ def time_spent(record: JobRecord, now: float) -> Mapping[Phase, float]:
     return {phase: seconds for phase, seconds in spent.items() if seconds > 0}
 
 
+def tokens_per_second(record: JobRecord) -> float | None:
+    """Return the output tokens per second of all attempts of a finished job, or None if it reported none."""
+    if record.ended is None or not record.usage.output_tokens:
+        return None
+    spent = time_spent(record, record.ended)
+    seconds = spent.get(Phase.RUNNING, 0.0) + spent.get(Phase.REPEATED, 0.0)
+    return record.usage.output_tokens / seconds if seconds else None
+
+
 def timeline_document(record: JobRecord, now: float) -> Document:
     """Return what happened to a job, and where its time went, as members of a JSON document."""
     return {

@@ -38,7 +38,7 @@ from sidelane.tasks.task import Lane, Task
 from sidelane.telemetry.events import CallbackTried
 from sidelane.transports import cloudevents
 from sidelane.transports.data_reference import fit_message
-from sidelane.transports.endpoints import StoredEndpoint
+from sidelane.transports.endpoints import StoredEndpoint, sending
 
 PROGRESS = "sidelane.progress"
 """Name of the internal task that reports the progress of a job."""
@@ -174,7 +174,8 @@ class CallbackDelivery:
         )  # a full stop separates what is signed (Standard Webhooks, signature scheme)
         text = None if body is None else await self._payload(body, job)
         if isinstance(to, WebhookTarget):
-            return await self._post(to, webhook_body(job, time.time()) if text is None else text, message_id)
+            text = webhook_body(job, time.time()) if text is None else text
+            return await self._post(to, text, message_id, job.spec.trace)
         await self._send(to, job, text, message_id)
         return DeliveryResult()
 
@@ -201,29 +202,32 @@ class CallbackDelivery:
             return receiver, webhook_body(job, time.time())
         return receiver, cloudevents.write(job_event(job, callback.id, self._source))
 
-    async def _post(self, to: WebhookTarget, text: str, message_id: str) -> DeliveryResult:
+    async def _post(self, to: WebhookTarget, text: str, message_id: str, trace: str | None) -> DeliveryResult:
         secrets = [] if to.secret is None else await self._secrets.get(to.secret)
         names = {name.lower() for name in to.headers}
         defaults = {} if "content-type" in names else {"Content-Type": "application/json"}
         headers = {**defaults, **to.headers, **webhook_headers(message_id, text, secrets)}
-        response = await self._webhooks.deliver(to.url, text.encode(), headers)
+        response = await self._webhooks.deliver(to.url, text.encode(), headers, trace=trace)
         return DeliveryResult(status=response.status)
 
     async def _send(self, to: StoredEndpoint, job: JobRecord, text: str | None, message_id: str) -> None:
-        try:
-            transport = await self._services.transports.get(to)
-            if text is None:
-                message = await fit_message(
-                    cloudevents.message(job_event(job, message_id, self._source), group=job.id),
-                    transport.max_message_size, self._services.files, name=f"{job.id}.json", lifetime=MAX_URL_LIFETIME,
-                )  # fmt: skip
-            else:
-                message = Message(body=text, id=message_id, group=job.id)
-            (failed,) = await transport.send([message])
-        except TransportError as error:
-            failed = error
-        if failed is not None:
-            raise NotDelivered(f"{to} did not accept it: {failed}") from failed
+        with sending(self._services.telemetry.tracer, to) as span:
+            try:
+                transport = await self._services.transports.get(to)
+                if text is None:
+                    event = job_event(job, message_id, self._source, trace=span.traceparent)
+                    message = await fit_message(
+                        cloudevents.message(event, group=job.id),
+                        transport.max_message_size, self._services.files, name=f"{job.id}.json", lifetime=MAX_URL_LIFETIME,
+                    )  # fmt: skip
+                else:
+                    trace = {"traceparent": span.traceparent} if span.traceparent else {}
+                    message = Message(body=text, id=message_id, group=job.id, attributes=trace)
+                (failed,) = await transport.send([message])
+            except TransportError as error:
+                failed = error
+            if failed is not None:
+                raise NotDelivered(f"{to} did not accept it: {failed}") from failed
 
     @property
     def _source(self) -> str:

@@ -12,6 +12,8 @@ from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.url import WebhookUrl, parse_url
 from sidelane.model.errors import MissingExtra, SidelaneError
 from sidelane.model.job import DAY
+from sidelane.telemetry.port import Telemetry
+from sidelane.telemetry.tracer import SpanKind
 
 if TYPE_CHECKING:
     import httpcore2
@@ -66,19 +68,44 @@ class WebhookClient:
     The client opens with its first POST, and opens again after it was closed, on any event loop.
     """
 
-    def __init__(self, policy: AddressPolicy, *, resolve: "Resolve | None" = None, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        policy: AddressPolicy,
+        *,
+        resolve: "Resolve | None" = None,
+        timeout: float = TIMEOUT,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self.policy = policy
+        self._telemetry = telemetry or Telemetry()
         self._timeout = timeout
         self._resolve = resolve
         self._connections: Connections | None = None
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, trace: str | None = None
+    ) -> HttpResponse:
         """Post a body, and return the response, whatever its status.
 
-        Raises `ArgumentsError` if the URL is invalid, and `NotDelivered` if there is no response. Also raises `AddressRefused` or
+        The header `traceparent`, unless it is in `headers`, is that of this request's span, or `trace` without tracing. Raises
+        `ArgumentsError` if the URL is invalid, and `NotDelivered` if there is no response. Also raises `AddressRefused` or
         `MissingExtra`.
         """
-        receiver = parse_url(url)
+        receiver, tracer = parse_url(url), self._telemetry.tracer
+        sent = {name.lower(): value for name, value in headers.items()}
+        with tracer.span(
+            f"POST {receiver.authority}", kind=SpanKind.CLIENT, parent=tracer.traceparent or trace
+        ) as span:
+            if found := span.traceparent or trace:
+                sent.setdefault("traceparent", found)
+            span.set({"http.request.method": "POST", "url.full": receiver.redacted, "server.address": receiver.host})
+            response = await self._post(receiver, body, sent)
+            span.set({"http.response.status_code": response.status})
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                span.fail(f"The receiver answered {response.status}.", str(response.status))
+            return response
+
+    async def _post(self, receiver: WebhookUrl, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
         connections = self._open()
         import httpcore2
 
@@ -94,12 +121,14 @@ class WebhookClient:
             reason = f"could not be reached: {_message(error)}"
         raise NotDelivered(f"{receiver.redacted} {reason}.")  # outside `except`: the library's frames would not help
 
-    async def deliver(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse:
+    async def deliver(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, trace: str | None = None
+    ) -> HttpResponse:
         """Post a body, and return a response with a status of 200 to 299.
 
         Raises the errors of `post`, `EndpointGone` if the status is 410, and `NotDelivered` if it is any other, e.g. a redirect.
         """
-        response = await self.post(url, body, headers)
+        response = await self.post(url, body, headers, trace=trace)
         if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
             return response
         text = f": {response.text}" if response.text else "."
@@ -131,8 +160,7 @@ async def _exchange(
 
     url = httpcore2.URL(scheme=receiver.scheme, host=receiver.host, port=receiver.port, target=receiver.target)
     defaults = {"host": receiver.authority, "user-agent": "Sidelane", "accept": "*/*"}
-    sent = {**defaults, **{name.lower(): value for name, value in headers.items()}}
-    fields = [(name.encode("ascii"), value.encode("utf-8")) for name, value in sent.items()]
+    fields = [(name.encode("ascii"), value.encode("utf-8")) for name, value in {**defaults, **headers}.items()]
     async with pool.stream("POST", url, headers=fields, content=body) as response:
         read = bytearray()
         async for chunk in response.aiter_stream():

@@ -51,11 +51,11 @@ def webhook_body(job: JobRecord, now: float) -> str:
     )  # fmt: skip
 
 
-def job_event(job: JobRecord, message_id: str, source: str) -> CloudEvent:
-    """Return a CloudEvent about a job. `source` is a URI reference of the sender."""
+def job_event(job: JobRecord, message_id: str, source: str, *, trace: str | None = None) -> CloudEvent:
+    """Return a CloudEvent about a job. `source` is a URI reference of the sender. `trace` is by default that of the job."""
     return CloudEvent(
         id=message_id, source=source, type=f"sidelane.job.{event_name(job)}", subject=job.id,
-        time=job.ended or time.time(), data=job_payload(job), traceparent=job.spec.trace,
+        time=job.ended or time.time(), data=job_payload(job), traceparent=trace or job.spec.trace,
     )  # fmt: skip
 
 

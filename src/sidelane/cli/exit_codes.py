@@ -12,6 +12,7 @@ from sidelane.model.errors import (
     ConfigurationError,
     JobRemoved,
     NoSupervisor,
+    ServiceUnreachable,
     SidelaneError,
     StoreError,
     TransportError,
@@ -24,9 +25,9 @@ from sidelane.model.printable import printable
 from sidelane.processes.exit_code import Exit
 
 EXIT_CODES = """\
-Exit codes: 0 success · 1 a job or batch failed, a request was rejected, `check` or `attention` found something, or an \
-unexpected error · 2 wrong usage · 3 invalid settings, lane, store or transport · 4 no such job, queue, schedule, batch or \
-group, or nothing runs · 5 the watched job was cancelled · 130 interrupted."""
+Exit codes: 0 success · 1 a job or batch failed, a request was rejected, `check` or `attention` found something, requests of \
+a `load` failed, or an unexpected error · 2 wrong usage · 3 invalid settings, lane, store or transport · 4 no such job, queue, \
+schedule, batch or group, or nothing runs · 5 the watched job was cancelled · 130 interrupted."""
 
 
 def exit_of(error: BaseException) -> Exit:
@@ -34,7 +35,9 @@ def exit_of(error: BaseException) -> Exit:
     match error:
         case ConfigurationError() | StoreError() | TransportError():
             return Exit.CONFIGURATION
-        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup() | NoSupervisor():
+        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup():
+            return Exit.UNKNOWN
+        case NoSupervisor() | ServiceUnreachable():
             return Exit.UNKNOWN
         case KeyboardInterrupt():
             return Exit.INTERRUPTED

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sidelane.cli.options import Parent
+from sidelane.cli.options import Parent, log_options
 from sidelane.model.durations import duration_of
 from sidelane.model.sizes import size_of
 from sidelane.processes.group import GroupOptions
@@ -180,7 +180,7 @@ def parent_options(
     health = None if flags.health_port is None else (flags.health_host, flags.health_port)
     return ParentOptions(
         group=group, listen=listen, health=health, metrics=flags.metrics, control=flags.control,
-        with_supervisor=flags.with_supervisor, log_level=log_level,
+        with_supervisor=flags.with_supervisor, log=log_options(name, log_level),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperGroup
 
-from sidelane.admin.arguments import parse_arguments
+from sidelane.admin.arguments import parse_arguments, parse_json_input
 from sidelane.admin.dead_letters import DeadLetterFilter
 from sidelane.admin.figures import LONGEST
 from sidelane.admin.jobs import JobFilter, JobView
@@ -22,6 +22,7 @@ from sidelane.model.durations import DAY, time_of
 from sidelane.model.errors import ArgumentsError
 from sidelane.model.job import Query
 from sidelane.model.settings import Settings
+from sidelane.processes.logs import LogOptions
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -335,6 +336,12 @@ def level_of(text: str | None) -> str:
     return level
 
 
+def log_options(name: str, level: str) -> LogOptions:
+    """Return how a process logs under this name, from this level on, in the format of the settings."""
+    settings = load_settings().settings
+    return LogOptions(name=name, level=level, format=settings.log_format, release=settings.release)
+
+
 def slots_by_queue(text: str | None) -> Slots | None:
     """Parse `chat=200,gpu=1,feedback`. Raises `typer.BadParameter`."""
     if text is None:
@@ -375,13 +382,26 @@ Replacement = Annotated[
 
 def input_of(text: str) -> str:
     """Parse a JSON object, or `@file` that contains one, and return its JSON text. Raises `typer.BadParameter`."""
-    source = text
-    if text.startswith("@"):
-        try:
-            source = Path(text[1:]).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=INPUT) from error
+    source = _source_of(text, INPUT)
     try:
         return parse_arguments(source)
     except ArgumentsError as error:
         raise typer.BadParameter(str(error), param_hint=INPUT) from error
+
+
+def json_of(text: str, option: str) -> Any:
+    """Parse JSON, or `@file` that contains some, which is the value of an option. Raises `typer.BadParameter`."""
+    source = _source_of(text, option)
+    try:
+        return parse_json_input(source)
+    except ArgumentsError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _source_of(text: str, option: str) -> str:
+    if not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=option) from error

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from sidelane.client.load_recorder import LoadRecorder
 from sidelane.model.errors import StoreError
 from sidelane.model.ids import new_nonce
 from sidelane.model.settings import Settings
@@ -61,7 +62,12 @@ class ApiProcess:
     def _start(self, store: Store) -> list[asyncio.Task[None]]:
         self._id = f"api:{socket.gethostname()}:{os.getpid()}:{new_nonce()[:6]}"
         self._started = time.time()
-        return [asyncio.create_task(self._loop_meter.run()), asyncio.create_task(self._send_heartbeats(store))]
+        loops = (
+            self._loop_meter.run(),
+            self._send_heartbeats(store),
+            LoadRecorder(store, lambda: (self.info(), 0)).run(),
+        )
+        return [asyncio.create_task(loop) for loop in loops]
 
     async def _send_heartbeats(self, store: Store) -> None:
         while True:

@@ -19,7 +19,7 @@ from sidelane.files.files import Files
 from sidelane.model.durations import Duration
 from sidelane.model.errors import JobCancelled, JobFailed, JobRemoved, ResultNotReady, UnknownJob
 from sidelane.model.event import Cursor, Event
-from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Submission, Tombstone
+from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Submission, Tombstone, with_trace
 from sidelane.model.problem import Problem
 from sidelane.model.settings import Settings
 from sidelane.stores.contract import Store, job_topic
@@ -28,6 +28,8 @@ from sidelane.tasks.job import Job
 from sidelane.tasks.registry import Registry
 from sidelane.tasks.task import Call, Task, check_lane, ensure_call
 from sidelane.telemetry.port import Telemetry
+from sidelane.telemetry.spans import batch_attributes, job_attributes
+from sidelane.telemetry.tracer import SpanKind
 
 R = TypeVar("R")
 
@@ -62,7 +64,8 @@ class Client:
 
     def start_maintenance(self) -> None:
         """Start to sweep the store in the background."""
-        self._maintenance = asyncio.create_task(Maintenance(self.store, lease=self.settings.lease_duration).run())
+        maintenance = Maintenance(self.store, lease=self.settings.lease_duration, telemetry=self.telemetry)
+        self._maintenance = asyncio.create_task(maintenance.run())
 
     async def close(self) -> None:
         """Stop the sweeps and close the store."""
@@ -94,6 +97,18 @@ class Client:
 
     async def submit_spec(self, spec: JobSpec) -> Submission:
         """Submit the spec of a call or a schedule and return the store's answer. Raises the errors of `submit`."""
+        tracer = self.telemetry.tracer
+        if not tracer.active:
+            return await self._submit_spec(spec)
+        attributes = job_attributes("send", spec)
+        with tracer.span(
+            f"send {spec.queue}", kind=SpanKind.PRODUCER, parent=spec.trace, attributes=attributes
+        ) as span:
+            submission = await self._submit_spec(with_trace(spec, span.traceparent or spec.trace))
+            span.set({"sidelane.created": submission.created})
+            return submission
+
+    async def _submit_spec(self, spec: JobSpec) -> Submission:
         if can_reference_files(spec):
             (answer,) = await self._file_references.submit([spec])
         else:
@@ -131,10 +146,14 @@ class Client:
         rejected, the first rejection is raised. Raises the errors of `submit`, and `JobConflict` if the id is that of another
         user's batch.
         """
-        batch = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
-        for call in then if isinstance(then, Sequence) else (then,):
-            check_lane(call, self.registry)
-        return await submit_batch(batch, map(self._checked, calls), self._file_references, self, trace)
+        with self.telemetry.tracer.span("send", kind=SpanKind.PRODUCER, parent=trace) as span:
+            trace = span.traceparent or trace
+            spec = batch_spec(then, batch_id=id, user=user, retention=retention, trace=trace, settings=self.settings)
+            for call in then if isinstance(then, Sequence) else (then,):
+                check_lane(call, self.registry)
+            batch = await submit_batch(spec, map(self._checked, calls), self._file_references, self, trace)
+            span.set(batch_attributes(batch.id, len(batch.jobs)))
+            return batch
 
     def _checked(self, call: Call[R]) -> Call[R]:
         check_lane(ensure_call(call), self.registry)

@@ -4,12 +4,12 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import UnknownBatch, UnknownJob
-from sidelane.model.event import ATTEMPT, END, GAP, TOKEN, Cursor, Event
+from sidelane.model.event import ATTEMPT, END, GAP, LOG, TOKEN, Cursor, Event
 from sidelane.stores.contract import Store, batch_topic, job_topic
 
 MAX_POLL_INTERVAL = 2.0
@@ -40,9 +40,12 @@ async def stream_events(store: Store, job_id: str, after: Cursor | None = None) 
 
 
 async def stream_pages(
-    store: Store, job_id: str, after: Cursor | None = None, *, silence: float = math.inf
+    store: Store, job_id: str, after: Cursor | None = None, *, silence: float = math.inf, logs: bool = False
 ) -> AsyncGenerator[list[Event], None]:
-    """Yield the events of `stream_events` in pages, as the store returns them, and an empty page after `silence` seconds."""
+    """Yield the events of `stream_events` in pages, as the store returns them, and an empty page after `silence` seconds.
+
+    Clients never see log records. With `logs`, yield these alone, for operators.
+    """
     async with store.watch(job_topic(job_id)) as notifications:
         yielded_at = time.monotonic()
         while True:
@@ -52,7 +55,8 @@ async def stream_pages(
             events = [GAP_EVENT] if page.gap else []
             # a requeue has undone any other end
             end = page.last if page.ended else None
-            events += [event for event in page.events if event.name != END or event.number == end]
+            selected = _selected(page.events, logs=logs)
+            events += [event for event in selected if event.name != END or event.number == end]
             if page.events:
                 after = page.events[-1].cursor
             elif page.gap:
@@ -66,14 +70,21 @@ async def stream_pages(
                 await notifications.wait(min(MAX_POLL_INTERVAL, silence))
 
 
-async def read_all(store: Store, job_id: str) -> list[Event]:
-    """Return a job's log so far, which is empty if there is no such job."""
+async def read_all(store: Store, job_id: str, *, logs: bool = False) -> list[Event]:
+    """Return a job's log so far without log records, or with `logs` these alone. The list is empty if there is no such job."""
     events: list[Event] = []
-    while page := await store.read(job_id, after=events[-1].cursor if events else None):
-        events += page.events
-        if not page.events or events[-1].number >= page.last:
+    after: Cursor | None = None
+    while page := await store.read(job_id, after=after):
+        events += _selected(page.events, logs=logs)
+        if not page.events or page.events[-1].number >= page.last:
             break
+        after = page.events[-1].cursor
     return events
+
+
+def _selected(events: Sequence[Event], *, logs: bool) -> list[Event]:
+    """Return the events that are no log records, or with `logs` those that are."""
+    return [event for event in events if (event.name == LOG) is logs]
 
 
 async def partial_text(store: Store, job_id: str, limit: int) -> str:

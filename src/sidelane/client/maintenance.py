@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 from sidelane.model.errors import ConfigurationError, StoreError
-from sidelane.model.job import Query, State
+from sidelane.model.job import Query, State, with_trace
 from sidelane.model.json_text import dump_json
 from sidelane.model.schedule import Schedule, ScheduleRecord, ScheduleTick
 from sidelane.model.shared_state import JournalAppend
@@ -15,6 +15,9 @@ from sidelane.model.worker import MAX_EXIT_JOBS, MAX_WORKER_EXITS, WORKER_EXITS,
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
 from sidelane.stores.contract import Store
+from sidelane.telemetry.port import Telemetry
+from sidelane.telemetry.spans import job_attributes
+from sidelane.telemetry.tracer import NEW_TRACE, NO_SPAN, Span, SpanKind
 
 MAX_INTERVAL = 2.0
 MIN_INTERVAL = 0.05
@@ -36,9 +39,9 @@ class Maintenance:
     The answer to each sweep contains when the next schedule is due. Without schedules, nothing else is read.
     """
 
-    def __init__(self, store: Store, *, lease: float) -> None:
+    def __init__(self, store: Store, *, lease: float, telemetry: Telemetry) -> None:
         self._store = store
-        self._enqueuer = PeriodicEnqueuer(store)
+        self._enqueuer = PeriodicEnqueuer(store, telemetry)
         self._max_interval = min(MAX_INTERVAL, lease / 4)
         self._lease = lease
         self._sweep_at = -math.inf  # all three times are those of the monotonic clock
@@ -97,8 +100,9 @@ class Maintenance:
 class PeriodicEnqueuer:
     """Submits the jobs of schedules that are due, by their stored definitions and the store's own clock."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, telemetry: Telemetry) -> None:
         self._store = store
+        self._telemetry = telemetry
         self._readable: dict[str, tuple[Schedule, bool]] = {}
 
     async def fire(self) -> float | None:
@@ -116,8 +120,25 @@ class PeriodicEnqueuer:
         return None if soonest is None else soonest - schedules.now - (time.monotonic() - read_at)
 
     async def _fire(self, tick: ScheduleTick) -> None:
+        span = NO_SPAN
+        if tick.specs and self._telemetry.tracer.active:
+            span, tick = self._start_trace(tick)
         if await self._store.fire(tick) and tick.specs:
+            span.end()  # the span of a process that came too late is never sent
             logger.info("schedule %s ran; jobs submitted: %d", tick.name, len(tick.specs))
+
+    def _start_trace(self, tick: ScheduleTick) -> tuple[Span, ScheduleTick]:
+        """Return the span of a submit that begins a trace, and the step with jobs of this trace."""
+        spec = tick.specs[0]
+        attributes = {
+            **job_attributes("send", spec),
+            "messaging.batch.message_count": len(tick.specs),
+            "sidelane.schedule": tick.name,
+        }
+        span = self._telemetry.tracer.start(
+            f"send {spec.queue}", kind=SpanKind.PRODUCER, parent=NEW_TRACE, attributes=attributes
+        )
+        return span, replace(tick, specs=tuple(with_trace(each, span.traceparent) for each in tick.specs))
 
     def _can_read(self, schedule: Schedule) -> bool:
         """Return whether this process can compute the times of a schedule. Log once if it cannot."""

@@ -11,11 +11,10 @@ from pydantic import ValidationError
 
 from sidelane.model.codec import format_validation_error
 from sidelane.model.errors import ArgumentsError, ConfigurationError, MalformedMessage, PayloadTooLarge, SidelaneError
-from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobSpec
 from sidelane.model.message import Message
 from sidelane.tasks.task import Call, check_lane
-from sidelane.transports.cloudevents import read_envelope
+from sidelane.transports.cloudevents import trace_of
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.endpoints import require_receivable
 
@@ -103,17 +102,6 @@ class ConsumerRegistry:
             raise ConfigurationError(f"This lane already has a consumer {consumer.name!r}. Set name=… on one of them.")
         self._named[consumer.name] = consumer
         return consumer
-
-
-def trace_of(message: Message) -> str | None:
-    """Return the trace of a message, from its attributes, or from its body if the body is a CloudEvent."""
-    trace: str | None = message.attributes.get("traceparent")
-    if trace is None and '"specversion"' in message.body:
-        try:
-            trace = read_envelope(message.body).traceparent
-        except MalformedMessage:
-            return None
-    return trace if trace is not None and is_traceparent(trace) else None
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from sidelane.services import Services
 from sidelane.tasks.registry import AnyTask
 from sidelane.telemetry.events import Cause
 from sidelane.transports.job_messages import CompletionMessage, EmittedEvent
-from sidelane.worker.attempt_telemetry import report_accepted_end, report_events
+from sidelane.worker.attempt_telemetry import record_external_attempt, report_accepted_end, report_events
 from sidelane.worker.outcome import WrongResult, add_job_context, classify_error, report_end, retry_or_fail
 
 TOKEN_KEY = "completion tokens"  # noqa: S105 - the purpose of the key # nosec B105
@@ -91,12 +91,18 @@ class CompletionHandler:
         return read_token(await self._client.key(TOKEN_KEY), job_id, token)
 
     async def apply(
-        self, message: CompletionMessage, *, trusted_tasks: Collection[str] = (), wait_for_gaps: bool = True
+        self,
+        message: CompletionMessage,
+        *,
+        trusted_tasks: Collection[str] = (),
+        wait_for_gaps: bool = True,
+        trace: str | None = None,
     ) -> CompletionResult:
         """Apply a completion message. A message that is applied again has no further effect.
 
         Jobs of `trusted_tasks` can be completed without a token. With `wait_for_gaps`, events are refused as `EARLY` while earlier
-        events are missing. Raises `MalformedMessage` if an event is invalid or several jobs match. Raises `UnknownTask` if this
+        events are missing. `trace` is the `traceparent` of the message or request. Raises `MalformedMessage` if an event is invalid
+        or several jobs match. Raises `UnknownTask` if this
         process does not know the task. Raises `StoreUnavailable`, or `FilesUnavailable` if the result names files.
         """
         if (
@@ -112,7 +118,7 @@ class CompletionHandler:
             for record in found:
                 lease = await self.lease(record.id, message.token)
                 if lease is not None:
-                    return await self._apply(message, record, lease, wait_for_gaps)
+                    return await self._apply(message, record, lease, wait_for_gaps, trace)
             return CompletionResult(CompletionStatus.FORGED)
         if len(found) > 1:
             raise MalformedMessage("Several external jobs have this key, and the message has no token to choose one.")
@@ -121,7 +127,7 @@ class CompletionHandler:
             return CompletionResult(CompletionStatus.FORGED)
         if record.external_lease is None:
             return CompletionResult(CompletionStatus.LATE)
-        return await self._apply(message, record, record.external_lease, wait_for_gaps)
+        return await self._apply(message, record, record.external_lease, wait_for_gaps, trace)
 
     async def _find_jobs(self, message: CompletionMessage, trusted_tasks: Collection[str]) -> list[JobRecord]:
         """Return the job that a message names by its id, or the external jobs that have its key."""
@@ -134,7 +140,7 @@ class CompletionHandler:
         ]
 
     async def _apply(
-        self, message: CompletionMessage, record: JobRecord, lease: Lease, wait_for_gaps: bool
+        self, message: CompletionMessage, record: JobRecord, lease: Lease, wait_for_gaps: bool, trace: str | None
     ) -> CompletionResult:
         task = self._registry.tasks.get(record.spec.task)
         if task is None:
@@ -175,6 +181,7 @@ class CompletionHandler:
             report_end(record, outcome)
             report_events(self._services.telemetry, record.spec, lease, entries)
             report_accepted_end(self._services.telemetry, record, report, Cause.EXTERNAL)
+            record_external_attempt(self._services.telemetry, record, report, trace)
         return CompletionResult(CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED, error=error)
 
     def _entries(self, message: CompletionMessage) -> tuple[NewEvent, ...]:

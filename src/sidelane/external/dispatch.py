@@ -45,8 +45,9 @@ from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane
 from sidelane.telemetry.events import Cause
 from sidelane.transports.data_reference import fit_message
+from sidelane.transports.endpoints import sending
 from sidelane.transports.job_messages import SOURCE, DispatchedJob, write_dispatched
-from sidelane.worker.attempt_telemetry import report_accepted_end
+from sidelane.worker.attempt_telemetry import record_external_attempt, report_accepted_end
 from sidelane.worker.outcome import add_job_context, report_end, retry_or_fail
 
 TIMEOUT = 60.0
@@ -156,30 +157,34 @@ class Dispatcher:
                 logger.warning("job %s is not dispatched to %s yet: %s", record.id, task.routing.send_to, error)
                 raise RetryLater(wait) from error
             detail = f"The external worker of task {task.name!r} could not be reached in time."
-            await self._give_up(task, record, lease, detail, error)
+            await self._give_up(task, record, lease, ctx, detail, error)
         except (SidelaneError, TypeError, ValueError) as error:
             detail = f"The external worker of task {task.name!r} cannot be reached with this configuration."
-            await self._give_up(task, record, lease, detail, error)
+            await self._give_up(task, record, lease, ctx, detail, error)
 
     async def _deliver(self, task: ExternalTask[Any, Any], dispatched: DispatchedJob) -> None:
         """Send a message. Raises `TransportUnavailable` or `NotDelivered` if another attempt may help, and another error if not."""
-        message = _message(task, dispatched, self._services.client.settings.jobs_url or SOURCE)
         endpoint = task.routing.send_to
-        transport = await self._services.transports.get(endpoint)
-        max_size = transport.max_message_size
-        if task.routing.encode is None:
-            lifetime = min(max(dispatched.timeout, 1.0), MAX_URL_LIFETIME)
-            message = await fit_message(
-                message, max_size, self._services.files, name=f"{dispatched.id}.json", lifetime=lifetime
-            )  # fmt: skip
-        elif message.size > max_size:
-            raise TransportMisconfigured(f"The message has {message.size:,} bytes; {endpoint} accepts {max_size:,}.")
-        (error,) = await transport.send([message])
-        if error is not None:
-            raise error
+        with sending(self._services.telemetry.tracer, endpoint) as span:
+            dispatched = replace(dispatched, traceparent=span.traceparent or dispatched.traceparent)
+            message = _message(task, dispatched, self._services.client.settings.jobs_url or SOURCE)
+            transport = await self._services.transports.get(endpoint)
+            max_size = transport.max_message_size
+            if task.routing.encode is None:
+                lifetime = min(max(dispatched.timeout, 1.0), MAX_URL_LIFETIME)
+                message = await fit_message(
+                    message, max_size, self._services.files, name=f"{dispatched.id}.json", lifetime=lifetime
+                )  # fmt: skip
+            elif message.size > max_size:
+                raise TransportMisconfigured(
+                    f"The message has {message.size:,} bytes; {endpoint} accepts {max_size:,}."
+                )
+            (error,) = await transport.send([message])
+            if error is not None:
+                raise error
 
     async def _give_up(
-        self, task: ExternalTask[Any, Any], record: JobRecord, lease: Lease, detail: str, error: Exception
+        self, task: ExternalTask[Any, Any], record: JobRecord, lease: Lease, ctx: Context, detail: str, error: Exception
     ) -> None:
         """End the attempt as failed. The dispatch job then succeeds, so that one failure causes only one dead letter."""
         failed = DispatchFailed(detail)
@@ -196,6 +201,7 @@ class Dispatcher:
         if accepted:
             report_end(record, outcome)
             report_accepted_end(self._services.telemetry, record, report, Cause.EXTERNAL)
+            record_external_attempt(self._services.telemetry, record, report, ctx.trace)
 
 
 def _message(task: ExternalTask[Any, Any], dispatched: DispatchedJob, source: str) -> Message:
@@ -204,13 +210,14 @@ def _message(task: ExternalTask[Any, Any], dispatched: DispatchedJob, source: st
     if encode is None:
         return write_dispatched(dispatched, source)
     message = Message(body="", id=dispatched.id, group=dispatched.job, traceparent=dispatched.traceparent)
+    trace = {"traceparent": dispatched.traceparent} if dispatched.traceparent else {}
     try:
         encoded = encode(dispatched)
         if isinstance(encoded, str):
-            return replace(message, body=encoded)
+            return replace(message, body=encoded, attributes=trace)
         if isinstance(encoded, Mapping):
             body = to_json(dict(encoded)).decode()
-            return replace(message, body=body, attributes={"content-type": "application/json"})
+            return replace(message, body=body, attributes={"content-type": "application/json", **trace})
     except Exception as error:
         raise ConfigurationError(f"Its `encode` failed: {type(error).__name__}: {error}") from error
     raise ConfigurationError(f"Its `encode` returned {type(encoded).__name__}, which is neither a text nor a mapping.")

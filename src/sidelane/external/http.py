@@ -97,12 +97,11 @@ class HttpTransport:
         secrets = await self._secrets.get(endpoint.secret) if endpoint.secret else []
         headers = {
             "content-type": message.attributes.get("content-type", "text/plain; charset=utf-8"),
-            **({"traceparent": message.traceparent} if message.traceparent else {}),
             **webhook_headers(message.id, message.body, secrets),
             **endpoint.headers,
         }
         try:
-            await self._webhooks.deliver(endpoint.url, message.body.encode(), headers)
+            await self._webhooks.deliver(endpoint.url, message.body.encode(), headers, trace=message.traceparent)
         except NotDelivered as error:
             if error.response in range(400, 500) and error.response not in RETRYABLE_STATUSES:
                 raise TransportMisconfigured(str(error)) from error

@@ -20,6 +20,7 @@ from sidelane.model.errors import (
     UnknownTask,
 )
 from sidelane.services import Services
+from sidelane.transports.cloudevents import trace_of
 from sidelane.transports.contract import Delivery, Endpoint, Receiver, Transport
 from sidelane.transports.data_reference import fetch_data
 from sidelane.transports.job_messages import CompletionMessage, read_claim, read_completion
@@ -124,8 +125,9 @@ class ReplyReceiver:
     async def _apply(self, delivery: Delivery, message: CompletionMessage) -> None:
         deliveries = max(delivery.count, self._out_of_order[delivery.message.id] + 1)
         apply = partial(
-            self._completions.apply, message, trusted_tasks=self._tasks, wait_for_gaps=deliveries <= MAX_DELIVERIES
-        )
+            self._completions.apply, message, trusted_tasks=self._tasks, wait_for_gaps=deliveries <= MAX_DELIVERIES,
+            trace=trace_of(delivery.message),
+        )  # fmt: skip
         try:
             applied = await self._loop.apply(delivery, apply, (StoreError, FilesUnavailable))
         except (MalformedMessage, PayloadTooLarge) as error:

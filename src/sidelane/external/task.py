@@ -105,7 +105,7 @@ def make_external_task(
     error = _routing_error(lane, routing)
     if error:
         raise ConfigurationError(f"External task {name!r}: {error}")
-    options: TaskOptions = {"name": name, "process": False, **fields}
+    options: TaskOptions = {"name": name, "process": False, "keep_logs": False, **fields}
     make = partial(ExternalTask[I, R], completions=completions, routing=routing)
     function = _not_callable_here(name, takes, gives)
     task = make_task(function, options, lane=lane, queue=queue, task_type=make)

@@ -17,6 +17,7 @@ SidelaneError
 ├── UnknownGroup              no such group of the service
 ├── SupervisorError           the supervisor of the service refused or did not answer
 │   └── NoSupervisor          no supervisor runs here
+├── ServiceUnreachable        nothing answers at the address of a service
 ├── [AlreadyAtWork, SupervisorEnded]  two commands on one service; its supervisor ended meanwhile (ops)
 ├── StoreError                the store refused or could not be reached
 │   ├── StoreUnavailable      for now: disk full, busy, unreachable; the same call may work later
@@ -140,6 +141,10 @@ class SupervisorError(SidelaneError):
 
 class NoSupervisor(SupervisorError):
     """No supervisor runs in this state directory."""
+
+
+class ServiceUnreachable(SidelaneError):
+    """Nothing answers at the address of the service."""
 
 
 class UnknownQueue(ConfigurationError):

@@ -16,8 +16,10 @@ END = "end"
 JOB = "job"
 GAP = "gap"
 TRUNCATED = "truncated"
+LOG = "log"
+"""A record that the running task logged. Operators read these; clients never see them."""
 
-RESERVED = frozenset({PROGRESS, TOKEN, ATTEMPT, END, JOB, GAP, TRUNCATED, "open", "message", "error"})
+RESERVED = frozenset({PROGRESS, TOKEN, ATTEMPT, END, JOB, GAP, TRUNCATED, LOG, "open", "message", "error"})
 """Event names with a published meaning, or one to a browser's EventSource. Tasks cannot emit them."""
 
 NAME = re.compile(r"[a-z][a-z0-9_.-]{0,63}")

@@ -8,7 +8,7 @@ import time
 
 _ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _GENERATED = re.compile(r"[0-9a-f]{32}(?:\.[A-Za-z0-9._~-]{1,95})?")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def new_id() -> str:
@@ -30,7 +30,7 @@ def is_generated(text: str) -> bool:
 
 
 def is_traceparent(text: str) -> bool:
-    """Return whether `text` is a `traceparent` (W3C Trace Context)."""
+    """Return whether `text` is a `traceparent` (W3C Trace Context). Ids of zeros only, and version ff, are invalid."""
     return _TRACEPARENT.fullmatch(text) is not None
 
 

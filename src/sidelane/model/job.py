@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
 
+from sidelane.model.history import NO_USAGE, Usage
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.problem import Problem
@@ -86,6 +87,12 @@ class JobSpec:
     )  # sources of arguments that are filled in at its start
     max_log_size: int = MAX_LOG_SIZE  # bytes of its events; what is beyond it is dropped
     id_retention: float = 0.0  # min. time for which its id stays taken after its removal
+
+
+def with_trace(spec: JobSpec, trace: str | None) -> JobSpec:
+    """Return a spec that belongs to this trace, with all that follows it."""
+    follow_ups = tuple(FollowUp(each.on, with_trace(each.spec, trace)) for each in spec.follow_ups)
+    return replace(spec, trace=trace, follow_ups=follow_ups)
 
 
 def texts_of(spec: JobSpec) -> list[str]:
@@ -200,6 +207,7 @@ class JobRecord:
     first_event: float | None = None  # of its newest attempt
     last_event: float | None = None
     transitions: str = ""  # as `model.transition` reads them
+    usage: Usage = NO_USAGE  # of all its attempts together, those before a requeue too
 
     @property
     def id(self) -> str:

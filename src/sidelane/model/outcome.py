@@ -76,7 +76,8 @@ class EventAppend:
 class AttemptResult:
     """The end of one attempt and its last events (numbered as in `EventAppend`), which are written in one atomic step.
 
-    `usage` and `throttled` are only counted: what the attempt used, and whether a provider asked it to try later.
+    `usage` is what the attempt used, which its job adds up. `throttled`, whether a provider asked it to try later, is only counted.
+    `trace` is the `traceparent` of the attempt, which the replies of a remote worker carry.
     """
 
     lease: Lease
@@ -85,6 +86,7 @@ class AttemptResult:
     entries: tuple[NewEvent, ...] = ()
     usage: Usage = NO_USAGE
     throttled: bool = False
+    trace: str | None = None
 
 
 class LeaseStatus(StrEnum):

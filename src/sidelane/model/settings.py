@@ -70,7 +70,16 @@ class Settings(BaseModel):
         max_length=MAX_RELEASE,
         description="Which build of the service this process runs, e.g. the commit; shown with figures.",
     )
+    traces: str = Field(
+        "",
+        pattern="^(otlp|langfuse)?$",
+        description="otlp: record spans and send them over OTLP; OTEL_* variables say where. langfuse: send them to Langfuse; "
+        "LANGFUSE_* variables say where. Empty: no traces.",
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="Format of the logs of Sidelane's processes: text or json."
+    )
 
     @field_validator("alert_url")
     @classmethod

@@ -194,6 +194,8 @@ class _Source:
         kind, value = error["type"], error["input"]
         if kind == "extra_forbidden":
             known = _table_at(path[:-1]).model_fields
+            if path[0] != "worker" and path[-1] == "autoscale":
+                return Problem(path, "only worker groups are autoscaled; remove this key.")
             if (own := FOREIGN_KEYS.get(path[-1])) in known:
                 return Problem(path, f"there is no such key; did you mean `{own}`?")
             return Problem(path, f"there is no such key; {did_you_mean(path[-1], known, 'the keys here are')}")

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from sidelane.model.errors import MissingExtra
 from sidelane.model.option_names import did_you_mean
-from sidelane.ops.groups import Address, ApiGroup, CommandGroup, Group, Service, WorkerGroup
+from sidelane.ops.groups import AUTOSCALER, STORE, Address, ApiGroup, CommandGroup, Group, Service, WorkerGroup
 
 Keys = tuple[str, ...]
 
@@ -59,6 +59,7 @@ def problems_of(service: Service, line: Callable[[Keys], int]) -> Iterator[Probl
     yield from _environments(service)
     yield from _dependencies(service)
     yield from _ports(service, line)
+    yield from _autoscaling(service)
     for name, group in service.api.items():
         yield from _options(name, group)
 
@@ -144,6 +145,24 @@ def _ports(service: Service, line: Callable[[Keys], int]) -> Iterator[Problem]:
             kind, name, key = other
             yield Problem(
                 path, f"port {address[1]} is that of [{kind}.{name}] too (`{key}`, line {line(other)}); choose another."
+            )
+
+
+def _autoscaling(service: Service) -> Iterator[Problem]:
+    """Yield what keeps one program from deciding about all autoscaled groups."""
+    groups = {name: group for name, group in service.worker.items() if group.autoscale is not None}
+    for name, group in all_groups(service):
+        if groups and name == AUTOSCALER:
+            yield Problem(
+                (group.kind, name), f"{name!r} is the name of the program that autoscales groups; rename this group."
+            )
+    stores = {name: group.environment.get(STORE, service.environment.get(STORE)) for name, group in groups.items()}
+    for name, store in stores.items():
+        first = next(iter(stores))
+        if store != stores[first]:
+            yield Problem(
+                ("worker", name, "autoscale"),
+                f"its store is not that of the autoscaled group {first!r}: remove `autoscale` from one of them.",
             )
 
 

@@ -1,11 +1,13 @@
 """Requests to running groups over their control sockets: restart one process after another, and change their number."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sidelane.ops.progress import Progress
 from sidelane.ops.selection import check_names
 from sidelane.ops.state import StateDirectory
 from sidelane.ops.supervisor import SupervisorClient
+from sidelane.ops.up import control_status
 from sidelane.processes import control
 
 LINE_TIMEOUT = 3600.0
@@ -30,17 +32,45 @@ def restart(state: StateDirectory, names: Sequence[str], progress: Progress) -> 
     return all(results)
 
 
-def scale(state: StateDirectory, processes: Mapping[str, int], progress: Progress) -> bool:
-    """Change the number of processes of groups. Return whether all have their number.
+def scale(state: StateDirectory, processes: Mapping[str, int | None], progress: Progress) -> bool:
+    """Change the number of processes of groups, and pin it. None lets the autoscaler decide again.
 
-    Raises `NoSupervisor` and `UnknownGroup`.
+    Return whether all have their number. Raises `NoSupervisor` and `UnknownGroup`.
     """
     current = SupervisorClient(state).programs()
     check_names(processes, current)
     results = [
-        _request(state, name, {"command": "scale", "processes": count}, progress) for name, count in processes.items()
+        _unpin(state, name, progress) if count is None else _pin(state, name, count, progress)
+        for name, count in processes.items()
     ]
     return all(results)
+
+
+def _pin(state: StateDirectory, name: str, count: int, progress: Progress) -> bool:
+    scaled = _request(state, name, {"command": "scale", "processes": count, "pinned": True}, progress)
+    if _autoscale(state, name) is not None:
+        progress.report(f"{name} is pinned to this number. `sidelane scale {name}=auto` lets the load decide again.")
+    return scaled
+
+
+def _unpin(state: StateDirectory, name: str, progress: Progress) -> bool:
+    if not _request(state, name, {"command": "unpin"}, progress):
+        return False
+    if (autoscale := _autoscale(state, name)) is None:
+        progress.fail(
+            f'{name} is not autoscaled. Start it with `sidelane up --autoscale {name}=1..8`, or write autoscale = "1..8" into '
+            "its description and run `sidelane up`."
+        )
+        return False
+    progress.report(
+        f"{name}: the load decides about the number, from {autoscale['least']} to {autoscale['most']} processes"
+    )
+    return True
+
+
+def _autoscale(state: StateDirectory, name: str) -> Mapping[str, Any] | None:
+    """Return the last report of the autoscaler about a group."""
+    return (control_status(state, name) or {}).get("autoscale")
 
 
 def _request(state: StateDirectory, name: str, request: Mapping[str, object], progress: Progress) -> bool:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sidelane.model.durations import duration_of
 from sidelane.model.sizes import size_of
+from sidelane.sizing.scaling import Bounds
 
 Kind = Literal["api", "worker", "command"]
 
@@ -19,6 +20,12 @@ Address = tuple[str, int]
 DEFAULT_HOST = "127.0.0.1"
 
 DEFAULT_PORT = 8000
+
+AUTOSCALER = "autoscale"
+"""The name of the program that decides about autoscaled groups."""
+
+STORE = "SIDELANE_STORE"
+"""The variable of the store."""
 
 HEALTH_HOST = "127.0.0.1"
 """The host at which the health of a group is read."""
@@ -59,6 +66,11 @@ def _queue(value: str) -> str:
     return value
 
 
+def _autoscale(value: str) -> str:
+    Bounds.parse(value)
+    return value
+
+
 def _arguments(value: object) -> object:
     try:
         arguments = shlex.split(value) if isinstance(value, str) else value
@@ -85,6 +97,9 @@ Reference = Annotated[str, AfterValidator(_reference)]
 
 Queue = Annotated[str, AfterValidator(_queue)]
 """A queue that a worker serves: `name`, or `name=slots`."""
+
+Autoscale = Annotated[str, AfterValidator(_autoscale)]
+"""The text of bounds, for `Bounds.parse`."""
 
 Environment = Mapping[str, str]
 
@@ -180,11 +195,35 @@ class WorkerGroup(Group):
     queues: Queues | None = Field(None, description='queues to serve, e.g. `["chat", "email=2"]`; default: all')
     concurrency: int | None = Field(None, ge=1, le=10_000, description="jobs that one process runs at once")
     processes: Processes = Field(1, description="number of processes")
+    autoscale: Autoscale | None = Field(
+        None, description='bounds of the number of processes that [follows the load](autoscaling.md), e.g. `"1..8"`'
+    )
     max_jobs: int | None = Field(None, ge=1, description="replace a process after this number of jobs")
     max_memory: Size | None = Field(None, description='replace a process above this memory, e.g. `"500MB"`')
     max_lifetime: Duration | None = Field(None, description='replace a process after this time, e.g. `"12h"`')
     health_port: Port | None = Field(None, description="port of the health checks")
     metrics_port: Port | None = Field(None, description="port of the [metrics](metrics.md) of each process")
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The bounds of the number of processes, if it follows the load."""
+        return None if self.autoscale is None else Bounds.parse(self.autoscale)
+
+    @property
+    def first_processes(self) -> int:
+        """The number of processes at the start of the group."""
+        bounds = self.bounds
+        return self.processes if bounds is None or "processes" in self.model_fields_set else bounds.least
+
+    @model_validator(mode="after")
+    def _check_processes(self) -> "WorkerGroup":
+        bounds = self.bounds
+        if bounds is not None and bounds.clamp(self.first_processes) != self.first_processes:
+            raise ValueError(
+                f"`processes` is {self.processes}, which is not within `autoscale`, {bounds}: remove `processes`, or write a "
+                "number within these bounds."
+            )
+        return self
 
     @field_validator("queues")
     @classmethod

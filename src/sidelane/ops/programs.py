@@ -44,6 +44,7 @@ class Program:
     ready_timeout: float
     stop_timeout: float | None
     autostart: bool
+    autoscaled: bool = False
 
 
 def programs_of(description: Description) -> tuple[Program, ...]:
@@ -89,7 +90,7 @@ def _program(description: Description, name: str, group: Group) -> Program:
         case _:
             raise TypeError(f"unknown kind of group: {group!r}")
     if isinstance(group, ApiGroup | WorkerGroup):
-        processes = group.processes
+        processes = group.first_processes if isinstance(group, WorkerGroup) else group.processes
         arguments += [*_option("--health-port", group.health_port), *_option("--metrics-port", group.metrics_port)]
         health = None if group.health_port is None else (HEALTH_HOST, group.health_port)
     arguments += [*_option("--ready-timeout", ready_timeout), *_option("--stop-timeout", group.stop_timeout)]
@@ -107,6 +108,7 @@ def _program(description: Description, name: str, group: Group) -> Program:
         ready_timeout=ready_timeout,
         stop_timeout=None if group.stop_timeout is None else group.stop_timeout + STOP_MARGIN,
         autostart=group.autostart,
+        autoscaled=isinstance(group, WorkerGroup) and group.autoscale is not None,
     )
 
 
@@ -119,7 +121,7 @@ def _api_options(group: ApiGroup) -> Iterator[str]:
 def _worker_options(group: WorkerGroup) -> Iterator[str]:
     yield from _option("--queues", ",".join(group.queues) if group.queues else None)
     yield from _option("--concurrency", group.concurrency)
-    yield from _option("--processes", group.processes)
+    yield from _option("--processes", group.first_processes)
     yield from _option("--max-jobs", group.max_jobs)
     yield from _option("--max-memory", group.max_memory)
     yield from _option("--max-lifetime", group.max_lifetime)

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from sidelane.model.errors import UnknownGroup
+from sidelane.ops.groups import AUTOSCALER
 from sidelane.ops.programs import Program
 
 
@@ -18,7 +19,10 @@ def check_names(names: Iterable[str], known: Collection[str]) -> None:
 
 
 def select(programs: Sequence[Program], names: Sequence[str]) -> list[Program]:
-    """Return the programs with these names and all that they depend on. Without names: those with `autostart`, and likewise."""
+    """Return the programs with these names and all that they depend on, with the autoscaler if it decides about one of them.
+
+    Without names: those with `autostart`, and likewise.
+    """
     known = {each.name: each for each in programs}
     check_names(names, known)
     waiting = [*(names or (each.name for each in programs if each.autostart))]
@@ -28,6 +32,8 @@ def select(programs: Sequence[Program], names: Sequence[str]) -> list[Program]:
         if name not in found:
             found.add(name)
             waiting += [each for each in known[name].depends_on if each in known]
+    if AUTOSCALER in known and any(known[name].autoscaled for name in found):
+        found.add(AUTOSCALER)
     return [each for each in programs if each.name in found]
 
 

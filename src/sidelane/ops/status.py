@@ -144,6 +144,8 @@ def _group(info: ProcessInfo, answer: Document | None, now: float) -> Document:
         "state": _state(info, answer, now),
         "ready": sum(each["state"] == "ready" for each in processes),
         "target": (answer or {}).get("target"),
+        "pinned": (answer or {}).get("pinned"),
+        "autoscale": (answer or {}).get("autoscale"),
         "pid": info.pid or None,
         "uptime": None if info.ended or not info.started else max(0.0, now - info.started),
         "restarts": (answer or {}).get("restarts"),
@@ -186,4 +188,4 @@ def _error(info: ProcessInfo, answer: Document | None) -> str | None:
 def _all_well(groups: Sequence[Document]) -> bool:
     """Return whether a group is ready, and no other has an error. One that somebody stopped has none."""
     states = [each["state"] for each in groups if each["state"] not in {"stopped", "not started"}]
-    return bool(states) and all(state in {"ready", "restarting"} for state in states)
+    return bool(states) and all(state in {"ready", "restarting", "scaling"} for state in states)

@@ -262,7 +262,9 @@ class Up:
         name, path = program.name, self._state.launch_file(program.name)
         document = launch_document(self._state, program)
         what = _difference(path.read_text("utf-8") if path.exists() else "{}", document)
-        if running and what == "processes" and not changed:
+        if running and what == "processes" and not changed and program.autoscaled:
+            self._progress.report(f"{name} keeps its number of processes, which is autoscaled")
+        elif running and what == "processes" and not changed:
             self._progress.report(f"{name} gets {program.processes} processes, as the description says now")
             self._scale(program)
         elif running and (what or changed):

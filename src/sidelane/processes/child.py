@@ -98,18 +98,19 @@ class CliProcess:
 
 
 async def start_module(
-    module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})
+    module: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({}), files: Sequence[int] = ()
 ) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader, asyncio.StreamWriter]:
     """Start `python -m <module> <descriptor> <arguments>` in its own session. Return the process with the streams of a socket to
     it.
 
-    The child imports from the same folders as this process. The descriptor is its end of the socket (see `connect_to_parent`).
+    The child imports from the same folders as this process, and inherits the descriptors `files`. The descriptor is its end of the
+    socket (see `connect_to_parent`).
     """
     parent_end, child_end = socket.socketpair()
     with child_end:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", module, str(child_end.fileno()), *arguments,
-            stdin=asyncio.subprocess.DEVNULL, pass_fds=[child_end.fileno()], start_new_session=True,
+            stdin=asyncio.subprocess.DEVNULL, pass_fds=[child_end.fileno(), *files], start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment},
         )  # fmt: skip
     reader, writer = await asyncio.open_connection(sock=parent_end, limit=MAX_MESSAGE_SIZE)

@@ -7,16 +7,16 @@ import math
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sidelane.processes.exit_code import SIGNAL_BASE, Exit, describe_exit
 from sidelane.processes.health import Health
 from sidelane.processes.member import Limits, Member, start_member
 from sidelane.processes.ready_check import ReadyCheck
+from sidelane.processes.scale import Scale
 from sidelane.processes.usage import out_of_memory_kills
 
 MIN_DELAY, MAX_DELAY = 0.5, 30.0
@@ -70,14 +70,15 @@ class GroupOptions:
 
 
 class ProcessGroup:
-    """Keeps the `members` of a group running until `stop`. `host` is part of their names; they inherit the `listener`."""
+    """Keeps a `number` of `members` running until `stop`. `host` is part of their names; they inherit the `listener`."""
 
     def __init__(self, options: GroupOptions, *, host: str, listener: socket.socket | None = None) -> None:
         self.name = options.name
         self._options = options
         self._host = host
         self._listener = listener
-        self._target = _saved_scale(options)
+        self.number = Scale.load(options.scale_file, options.processes)
+        self._autoscale: Mapping[str, Any] | None = None  # the last report of the autoscaler
         self.members: list[Member] = []
         self._pending = 0  # processes that are about to start
         self._numbers = itertools.count(1)
@@ -133,15 +134,18 @@ class ProcessGroup:
                     yield f"{new.name} is ready; {member.name} finishes its work"
         self._restart_error = None
 
-    async def scale(self, processes: int) -> AsyncIterator[str]:
-        """Change the number of processes. Yields progress until the new ones are ready."""
+    def autoscale(self, processes: int, report: Mapping[str, Any]) -> None:
+        """Change the number of processes at once, unless it is pinned or processes are being replaced. Keep the report."""
+        self._autoscale = report
+        if processes != self.number.processes and not self.number.pinned and not self._replacing.locked():
+            logger.info("%d processes instead of %d: %s", processes, self.number.processes, report["reason"])
+            self._change_scale(processes)
+
+    async def scale(self, processes: int, *, pinned: bool = False) -> AsyncIterator[str]:
+        """Change the number of processes, also for the autoscaler if `pinned`. Yields progress until the new ones are ready."""
         async with self._replacing:
-            self._target = processes
-            _save_scale(self._options, processes)
-            for member in self._active[processes:]:
+            for member in self._change_scale(processes, pinned=pinned):
                 yield f"{member.name} finishes its work"
-                self._drain(member)
-        self._wake.set()
         deadline = time.monotonic() + self._options.ready_timeout
         reported = {member.name for member in self._active if member.is_ready}
         while sum(member.is_ready for member in self._active) < processes:
@@ -159,8 +163,9 @@ class ProcessGroup:
         """Return the state of the group and of each process."""
         return {
             "name": self.name, "kind": self._options.kind, "started": self._started, "state": self._state,
-            "error": self._error or self._restart_error, "target": self._target, "restarts": self._restarts,
-            "last_exit": self._last_exit, "processes": [member.document() for member in self.members],
+            "error": self._error or self._restart_error, "target": self.number.processes, "pinned": self.number.pinned,
+            "autoscale": self._autoscale, "restarts": self._restarts, "last_exit": self._last_exit,
+            "processes": [member.document() for member in self.members],
         }  # fmt: skip
 
     def health(self) -> Health:
@@ -178,9 +183,12 @@ class ProcessGroup:
             return "stopping"
         if self._replacing.locked():
             return "restarting"
-        if sum(member.is_ready for member in self._active) >= self._target:
+        if sum(member.is_ready for member in self._active) >= self.number.processes:
             return "ready"
-        return "degraded" if self._was_ready else "starting"
+        if not self._was_ready:
+            return "starting"
+        only_new = all(member.is_ready or not member.ready.is_set() for member in self._active)
+        return "scaling" if only_new and self._error is None else "degraded"
 
     async def _watch(self, on_ready: Callable[[], None]) -> None:
         for tick in itertools.count():
@@ -200,7 +208,7 @@ class ProcessGroup:
 
     def _start_missing(self) -> None:
         counted = [member for member in self._active if not member.is_replacement]
-        missing = self._target - len(counted) - self._pending
+        missing = self.number.processes - len(counted) - self._pending
         if missing > 0 and not self.stopping and time.monotonic() >= self._not_before:
             self._pending += missing
             for _ in range(missing):
@@ -310,10 +318,10 @@ class ProcessGroup:
         """Start a new process, and drain the old one when the new one is ready; the reverse with `stop_first`."""
         self._pending += 1
         if self._options.stop_first:
-            self._drain(member)
+            member.drain(self._options.stop_timeout)
             await member.exited.wait()
         new = await self._start(is_replacement=not self._options.stop_first)
-        problem = await self._wait_ready(new)
+        problem = await new.wait_ready(self._options.ready_timeout)
         if problem is not None:
             if new.is_replacement:
                 new.draining = True
@@ -321,27 +329,18 @@ class ProcessGroup:
             self._restart_error = f"{new.name}, which should replace {member.name}, {problem}"
             raise RestartFailed(f"{self._restart_error}. The other processes keep running. See the log.")
         new.is_replacement = False
-        self._drain(member)
+        member.drain(self._options.stop_timeout)
         return new
 
-    async def _wait_ready(self, member: Member) -> str | None:
-        """Wait until a process is ready, and return None, or what happened instead."""
-        events = [asyncio.create_task(event.wait()) for event in (member.ready, member.exited)]
-        await asyncio.wait(events, timeout=self._options.ready_timeout, return_when=asyncio.FIRST_COMPLETED)
-        for event in events:
-            event.cancel()
-        if member.exited.is_set():
-            return "exited before it was ready"
-        if not member.ready.is_set():
-            return f"was not ready within {self._options.ready_timeout:g} s ({member.error or 'it does not say why'})"
-        return None
-
-    def _drain(self, member: Member) -> None:
-        if not member.draining:
-            member.draining = True
-            member.signal(signal.SIGTERM)
-            if self._options.stop_timeout is not None:
-                asyncio.get_running_loop().call_later(self._options.stop_timeout, member.kill)
+    def _change_scale(self, processes: int, *, pinned: bool = False) -> list[Member]:
+        """Change the number of processes, and return those that stop therefore: the ones with the fewest jobs or requests."""
+        self.number.change(processes, pinned=pinned)
+        by_jobs = sorted(self._active, key=lambda member: member.report.get("running") or 0)
+        surplus = by_jobs[: max(0, len(by_jobs) - processes)]
+        for member in surplus:
+            member.drain(self._options.stop_timeout)
+        self._wake.set()
+        return surplus
 
     def _report_lost_workers(self) -> None:
         reporter = next((member for member in self.members if member.is_ready), None)
@@ -373,16 +372,3 @@ class ProcessGroup:
 
 class RestartFailed(Exception):
     """A new process of a group did not become ready."""
-
-
-def _save_scale(options: GroupOptions, processes: int) -> None:
-    if options.scale_file is not None:
-        Path(options.scale_file).write_text(f"{processes}\n", encoding="utf-8")
-
-
-def _saved_scale(options: GroupOptions) -> int:
-    """Return the number of processes that was set while the group ran before, or that of its options."""
-    if options.scale_file is not None:
-        with suppress(OSError, ValueError):
-            return max(0, int(Path(options.scale_file).read_text(encoding="utf-8")))
-    return options.processes

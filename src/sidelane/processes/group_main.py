@@ -24,13 +24,16 @@ from sidelane.processes.exit_code import Exit
 from sidelane.processes.group import GroupOptions, ProcessGroup, RestartFailed
 from sidelane.processes.health import serve_health
 from sidelane.processes.listen import format_address, open_listener
-from sidelane.processes.logs import log_to_stderr
+from sidelane.processes.logs import LogOptions, log_to_stderr
 from sidelane.processes.metrics import serve_metrics
 from sidelane.processes.output import OutputPipe
 from sidelane.processes.ready_check import ReadyCheck
 
 BIND_TIMEOUT = 10.0
 """Seconds to wait for an address that the children of a killed parent still hold."""
+
+MAX_PROCESSES = 256
+"""Processes of one group."""
 
 VARIABLE = "SIDELANE_GROUP"
 """The environment variable of the options. They are not arguments, so that `ps` shows the name of the group."""
@@ -51,7 +54,7 @@ class ParentOptions:
     metrics: tuple[str, int] | None = None
     control: str | None = None
     with_supervisor: bool = False
-    log_level: str = "INFO"
+    log: LogOptions
 
 
 def become_parent(options: ParentOptions) -> NoReturn:
@@ -65,7 +68,7 @@ def become_parent(options: ParentOptions) -> NoReturn:
 def main() -> None:
     options = _read(os.environ.pop(VARIABLE))
     exit_with_parent(os.getppid() if options.with_supervisor else None)
-    log_to_stderr(options.group.name, options.log_level)
+    log_to_stderr(options.log)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     _use_no_threads()
@@ -130,12 +133,23 @@ class _Parent:
             case {"command": "status"}:
                 yield {**self._group.document(), "pid": os.getpid()}
                 return
+            case {"command": "autoscale", "processes": int(processes), "report": {"reason": str()} as report} if (
+                0 <= processes <= MAX_PROCESSES
+            ):
+                self._group.autoscale(processes, report)
+                yield {**self._group.document(), "pid": os.getpid()}
+                return
+            case {"command": "unpin"}:
+                self._group.number.unpin()
+                yield {"done": True}
+                return
             case {"command": "restart"}:
                 steps = self._group.restart()
-            case {"command": "scale", "processes": int(processes)} if 0 <= processes <= 256:
-                steps = self._group.scale(processes)
+            case {"command": "scale", "processes": int(processes)} if 0 <= processes <= MAX_PROCESSES:
+                steps = self._group.scale(processes, pinned=request.get("pinned") is True)
             case _:
-                yield {"error": "Unknown command. Commands: status, restart, scale with processes from 0 to 256."}
+                commands = f"status, restart, scale and autoscale with processes from 0 to {MAX_PROCESSES}, unpin"
+                yield {"error": f"Unknown command. Commands: {commands}."}
                 return
         try:
             async for message in steps:
@@ -202,7 +216,8 @@ def _read(text: str) -> ParentOptions:
     group["command"] = tuple(group["command"])
     for name in ("listen", "health", "metrics"):
         values[name] = tuple(values[name]) if values[name] else None
-    return ParentOptions(group=GroupOptions(ready=check, **group), **values)
+    log = LogOptions(**values.pop("log"))
+    return ParentOptions(group=GroupOptions(ready=check, **group), log=log, **values)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Log format for people: `12:03:11 INFO  w1  job … failed for good`, with tracebacks below.
+"""How processes log to stderr: as JSON, or for people: `12:03:11 INFO  w1  job … failed for good`, with tracebacks below.
 
 Messages repeat foreign text, e.g. errors of tasks. This text is escaped, so that it cannot
 look like another record or act on a terminal.
@@ -7,9 +7,11 @@ look like another record or act on a terminal.
 import logging
 import os
 import sys
+from dataclasses import dataclass
 from typing import TextIO
 
 from sidelane.model.printable import printable, printable_line
+from sidelane.processes.json_logs import JsonLogFormatter
 
 COLOURS = {
     logging.DEBUG: "2",
@@ -26,6 +28,16 @@ UNNAMED_LOGGERS = ("sidelane", "uvicorn")
 
 VERBOSE_LOGGERS = ("aiobotocore", "aiohttp", "asyncio", "botocore", "google", "grpc", "urllib3")
 """Loggers of libraries that log every step, including signatures. Only their warnings are logged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """How a process logs: its name, the minimum level, the format ("text" or "json"), and its release for JSON."""
+
+    name: str
+    level: str | int
+    format: str = "text"
+    release: str = ""
 
 
 class LogFormatter(logging.Formatter):
@@ -54,11 +66,16 @@ class LogFormatter(logging.Formatter):
         return f"{time} {level} {self._worker}{logger}" + "\n    ".join(lines)
 
 
-def log_to_stderr(worker: str, level: str | int) -> None:
-    """Send this process's log to stderr, from `level` up. An empty `worker` omits the prefix."""
+def log_to_stderr(options: LogOptions, *filters: logging.Filter) -> None:
+    """Send this process's log to stderr, through filters that add fields. Without a name, lines have no prefix."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter(worker, coloured=use_colours(sys.stderr)))
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    if options.format == "json":
+        handler.setFormatter(JsonLogFormatter(options.name, options.release))
+    else:
+        handler.setFormatter(LogFormatter(options.name, coloured=use_colours(sys.stderr)))
+    for each in filters:
+        handler.addFilter(each)
+    logging.basicConfig(level=options.level, handlers=[handler], force=True)
     for name in VERBOSE_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
 

@@ -130,6 +130,14 @@ class Member:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
+    def drain(self, timeout: float | None) -> None:
+        """Let the process finish its work and exit. It is killed after `timeout` seconds."""
+        if not self.draining:
+            self.draining = True
+            self.signal(signal.SIGTERM)
+            if timeout is not None:
+                asyncio.get_running_loop().call_later(timeout, self.kill)
+
     def kill(self) -> None:
         """Kill the process and everything in its session."""
         if self._process.returncode is None:
@@ -160,6 +168,18 @@ class Member:
         self.exited.set()
         changed()
         return shell_status(code)
+
+    async def wait_ready(self, timeout: float) -> str | None:
+        """Wait until the process is ready, and return None, or what happened instead."""
+        events = [asyncio.create_task(event.wait()) for event in (self.ready, self.exited)]
+        await asyncio.wait(events, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        for event in events:
+            event.cancel()
+        if self.exited.is_set():
+            return "exited before it was ready"
+        if not self.ready.is_set():
+            return f"was not ready within {timeout:g} s ({self.error or 'it does not say why'})"
+        return None
 
     async def read_reports(self, parent_end: socket.socket, changed: Callable[[], None]) -> None:
         """Read the reports of the process until it ends."""

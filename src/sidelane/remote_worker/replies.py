@@ -1,6 +1,7 @@
 """Reply sender: sends events and completions of a remote worker's jobs to the lane that dispatched the jobs."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from pydantic_core import from_json
 
@@ -64,6 +65,7 @@ class ReplySender:
 
     async def end(self, job: DispatchedJob, outcome: Succeeded | Retried | Failed, report: AttemptResult) -> None:
         """Send the completion of an attempt with this outcome, and its last events. Raises `TransportError`."""
+        job = replace(job, traceparent=report.trace or job.traceparent)
         ordinal, entries = report.ordinal, report.entries
         size = len(outcome.result.encode()) if isinstance(outcome, Succeeded) else ENVELOPE_SIZE
         if entries and (len(entries) > MAX_EVENTS or size + sum(map(_size, entries)) > self._capacity):

@@ -10,6 +10,7 @@ from sidelane.model.errors import LaneNotOpen, StoreUnavailable
 from sidelane.model.job import JobSpec, Lease, Submission
 from sidelane.model.outcome import AttemptResult, LeaseStatus
 from sidelane.model.settings import Settings
+from sidelane.model.shared_state import ValueChange, VersionedValue
 from sidelane.model.worker import WorkerInfo
 from sidelane.remote_worker.replies import ReplySender
 from sidelane.remote_worker.source import MessageJobSource
@@ -73,7 +74,7 @@ async def message_worker(
             client=NullClient(registry, transports.telemetry),
             shares=[QueueShare(WorkerCapacity(settings.concurrency, {queue: None}), WeightedQueues({queue: 1}))],
             name=name,
-            background_services=[source],
+            background_services=lambda worker: [source],
             exit_when_stuck=exit_when_stuck,
         )
 
@@ -103,6 +104,13 @@ class CrossLoopHeartbeat:
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]:
         """Do nothing, because a main loop that is stuck cannot release deliveries, and they are delivered again anyway."""
         return [False] * len(reports)
+
+    async def read_values(self, names: Sequence[str]) -> list[VersionedValue | None]:
+        """Return nothing, because requests for stacks do not reach a remote worker."""
+        return [None] * len(names)
+
+    async def set_value(self, change: ValueChange) -> bool:
+        return False
 
     @asynccontextmanager
     async def watch(self, *topics: str) -> AsyncIterator[Subscription]:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from sidelane.model.batch import BatchSpec
+from sidelane.model.history import MAX_USAGE, Usage
 from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
@@ -31,6 +32,20 @@ def dump_problem(problem: Problem) -> str:
 
 def load_problem(text: str) -> Problem:
     return Problem(**json.loads(text))
+
+
+def dump_usage(usage: Usage) -> tuple[int, int, int]:
+    """Return input tokens, output tokens, and the cost in millionths of the currency's unit. A store adds such amounts up."""
+    return usage.input_tokens, usage.output_tokens, round(usage.cost * 1_000_000)
+
+
+def load_usage(input_tokens: int, output_tokens: int, cost_micros: int) -> Usage:
+    """Return what the attempts of a job used together. A sum counts up to the maximum of one attempt."""
+    return Usage(
+        input_tokens=min(input_tokens, MAX_USAGE),
+        output_tokens=min(output_tokens, MAX_USAGE),
+        cost=min(cost_micros / 1_000_000, MAX_USAGE),
+    )
 
 
 _WORKER_FIELDS = frozenset(field.name for field in fields(WorkerInfo))

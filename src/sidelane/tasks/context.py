@@ -33,8 +33,11 @@ class Pending(Protocol[T_co]):
 class TaskChannel(Protocol):
     """The channel from a running task to its job, whether it runs on the event loop, in a thread or in a process.
 
-    `registry` is that of the lane whose worker runs the task.
+    `registry` is that of the lane whose worker runs the task. `thread` identifies the thread that runs the task's function, None
+    on the event loop.
     """
+
+    thread: int | None
 
     @property
     def registry(self) -> object: ...
@@ -46,8 +49,9 @@ class TaskChannel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """One attempt of one job, as its task sees the attempt. `user`, `labels` and `trace` are those of the submit.
+    """One attempt of one job, as its task sees the attempt. `user` and `labels` are those of the submit.
 
+    `trace` is the `traceparent` of the attempt if it is traced, else that of the submit. `tracer` starts spans below it.
     `remaining` is the number of seconds to the job's deadline when the attempt began, or None without a deadline.
     """
 
@@ -83,7 +87,7 @@ class Context:
     def report_usage(self, *, input_tokens: int = 0, output_tokens: int = 0, cost: float = 0.0) -> None:
         """Report what this attempt used: tokens of a language model, and a cost in any currency. Several reports are added up.
 
-        The history of the task shows the sums. Raises ValueError if a number is negative, not finite or too large.
+        The job and the history of its task show the sums. Raises ValueError if a number is negative, not finite or too large.
         """
         self.channel.report_usage(Usage(input_tokens=input_tokens, output_tokens=output_tokens, cost=cost))
 

@@ -123,6 +123,7 @@ def _policy(fields: TaskOptions, queue: Queue, settings: Settings) -> Policy:
         deadline=to_seconds(fields.get("deadline")),
         max_worker_losses=fields.get("max_worker_losses", 3),
         max_log_size=fields.get("max_log_size", MAX_LOG_SIZE),
+        keep_logs=fields.get("keep_logs", False),
         priority=fields.get("priority", 0),
         on_disconnect=fields.get("on_disconnect", "continue"),
     )
@@ -150,6 +151,9 @@ def _policy_errors(task: Task[..., Any, Any]) -> list[str]:
     size: object = policy.max_log_size
     if not (isinstance(size, int) and size >= 0):
         errors.append(f"max_log_size={size!r}: this is a whole number of bytes, not below 0.")
+    keep_logs: object = policy.keep_logs
+    if not isinstance(keep_logs, bool):
+        errors.append(f"keep_logs={keep_logs!r}: this is True or False.")
     if policy.priority not in PRIORITIES:
         errors.append(f"priority={policy.priority}: priorities go from -1000 to 1000, higher first.")
     if task.version not in VERSIONS:

@@ -57,6 +57,7 @@ class Policy:
     deadline: float | None = None
     max_worker_losses: int = 3
     max_log_size: int = MAX_LOG_SIZE
+    keep_logs: bool = False
     priority: int = 0
     limits: tuple[NamedLimit, ...] = ()  # with those of its queue
     max_queued: int | None = None

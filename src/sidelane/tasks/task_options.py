@@ -42,10 +42,14 @@ class PolicyOptions(TypedDict, total=False):
 
 
 class TaskOptions(PolicyOptions, total=False):
-    """The arguments of `@lane.task(...)`. `process=True` runs the task in a child process that a timeout can kill."""
+    """The arguments of `@lane.task(...)`. `process=True` runs the task in a child process that a timeout can kill.
+
+    `keep_logs=True` keeps what the task logs, for `sidelane jobs logs`.
+    """
 
     name: str
     process: bool
+    keep_logs: bool
 
 
 _OF_POLICIES = PolicyOptions.__optional_keys__

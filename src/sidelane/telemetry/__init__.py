@@ -28,10 +28,11 @@ from sidelane.telemetry.events import (
 )
 from sidelane.telemetry.figures import LATENCY_BUCKETS, PROCESS_FIGURES, Latency, ProcessFigures
 from sidelane.telemetry.port import Listener, Telemetry
-from sidelane.telemetry.tracer import Span, SpanKind, Tracer
+from sidelane.telemetry.tracer import NEW_TRACE, Span, SpanKind, Tracer
 
 __all__ = [
     "LATENCY_BUCKETS",
+    "NEW_TRACE",
     "PROCESS_FIGURES",
     "AttemptEnded",
     "AttemptOutcome",

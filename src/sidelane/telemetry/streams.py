@@ -7,6 +7,7 @@ from typing import Final
 
 from sidelane.telemetry.events import StreamClosed, StreamKind, StreamOpened, StreamSlow
 from sidelane.telemetry.port import Telemetry
+from sidelane.telemetry.tracer import NO_SPAN, Span
 
 SLOW_AFTER: Final = 1.0
 """Seconds that a frame waits for its client to read, after which the stream counts as slow."""
@@ -20,8 +21,11 @@ class Streams:
         self._telemetry = telemetry
 
     @contextmanager
-    def track(self, kind: StreamKind, *, resumed: bool = False) -> Iterator["Stream"]:
-        """Count a stream within the block. `resumed` is whether it continues after an event that its client has."""
+    def track(self, kind: StreamKind, *, resumed: bool = False, span: Span = NO_SPAN) -> Iterator["Stream"]:
+        """Count a stream within the block, after which its span ends.
+
+        `resumed` is whether it continues after an event that its client has.
+        """
         stream, reported = Stream(self._telemetry, kind), self._telemetry.wants(StreamOpened)
         self.open += 1
         if reported:
@@ -30,6 +34,10 @@ class Streams:
             yield stream
         finally:
             self.open -= 1
+            span.set(
+                {"sidelane.stream.kind": kind, "sidelane.stream.resumed": resumed, "sidelane.stream.sent": stream.sent}
+            )
+            span.end()
             if reported:
                 self._telemetry.report(StreamClosed(kind=kind, seconds=time.monotonic() - stream.opened))
 
@@ -39,6 +47,7 @@ class Stream:
 
     def __init__(self, telemetry: Telemetry, kind: StreamKind) -> None:
         self.opened = time.monotonic()
+        self.sent = 0  # frames
         self._telemetry = telemetry
         self._kind = kind
         self._slow = False
@@ -46,6 +55,7 @@ class Stream:
     async def send(self, sending: Awaitable[None]) -> None:
         """Wait until a frame is sent. Report once if the client is slow to read."""
         started = time.monotonic()
+        self.sent += 1
         try:
             await sending
         finally:

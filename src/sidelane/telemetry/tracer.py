@@ -13,6 +13,9 @@ Attributes = Mapping[str, AttributeValue]
 
 NO_ATTRIBUTES: Final[Attributes] = {}
 
+NEW_TRACE: Final = ""
+"""The parent of a span that begins a new trace, whatever span is current."""
+
 
 class SpanKind(StrEnum):
     """The kinds of spans of OpenTelemetry."""
@@ -29,7 +32,10 @@ class Span:
 
     @property
     def traceparent(self) -> str | None:
-        """The `traceparent` (W3C Trace Context) for what this operation causes, or None if it is not recorded."""
+        """The `traceparent` (W3C Trace Context) for what this operation causes, or None without tracing.
+
+        It also says whether the operation is recorded. If it is not, nothing that it causes is.
+        """
         return None
 
     def set(self, attributes: Attributes) -> None:
@@ -38,8 +44,8 @@ class Span:
     def add_event(self, name: str, attributes: Attributes = NO_ATTRIBUTES) -> None:
         """Add an event at the present time."""
 
-    def fail(self, description: str) -> None:
-        """Mark the operation as failed."""
+    def fail(self, description: str, error_type: str = "") -> None:
+        """Mark the operation as failed. `error_type` is a short name of the error, e.g. of its class."""
 
     def end(self) -> None:
         """End the operation. Only the first call counts."""
@@ -50,6 +56,11 @@ class Tracer:
 
     active = False
 
+    @property
+    def traceparent(self) -> str | None:
+        """The `traceparent` of the span that is current in this context, or None."""
+        return None
+
     def start(
         self,
         name: str,
@@ -58,11 +69,17 @@ class Tracer:
         parent: str | None = None,
         links: Sequence[str] = (),
         attributes: Attributes = NO_ATTRIBUTES,
+        started: float | None = None,
     ) -> Span:
         """Start a span below `parent`, a `traceparent` (None: the span that is current in this context).
 
-        `links` are the `traceparent` of other spans that the operation has to do with. The caller ends the span.
+        `links` are the `traceparent` of other spans that the operation has to do with. `started` is when the operation began, in
+        seconds since 1970 (None: now). The caller ends the span.
         """
+        return NO_SPAN
+
+    def remote(self, traceparent: str) -> Span:
+        """Return a span that another process records, to make it current here."""
         return NO_SPAN
 
     @contextmanager
@@ -89,7 +106,7 @@ class Tracer:
             with self.current(span):
                 yield span
         except BaseException as error:
-            span.fail(f"{type(error).__name__}: {error}")
+            span.fail(f"{type(error).__name__}: {error}", type(error).__name__)
             raise
         finally:
             span.end()

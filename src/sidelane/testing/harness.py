@@ -12,7 +12,7 @@ from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.client.event_stream import read_all
 from sidelane.client.maintenance import PeriodicEnqueuer
-from sidelane.consumers.consumer import Consumer, trace_of
+from sidelane.consumers.consumer import Consumer
 from sidelane.external.completion import CompletionStatus
 from sidelane.external.dispatch import dispatch_message
 from sidelane.external.outbox import DispatchInfo, dispatch_id
@@ -32,10 +32,12 @@ from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK, DISPAT
 from sidelane.tasks.job import Job
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Call, Task
+from sidelane.transports.cloudevents import trace_of
 from sidelane.transports.job_messages import CompletionMessage, DispatchedJob
 from sidelane.worker.attempt import Attempt, Runtime
 from sidelane.worker.attempt_telemetry import AttemptTelemetry
 from sidelane.worker.child_pool import ChildPool
+from sidelane.worker.child_protocol import log_options
 from sidelane.worker.reporter import Reporter
 
 R = TypeVar("R")
@@ -72,7 +74,7 @@ class Harness:
         self._completions = lane.completions
         self._registry = registry
         self._resources = Resources(registry.overrides)
-        self._children = ChildPool()
+        self._children = ChildPool(lambda: log_options(WORKER, client.settings))
         self._threads = ThreadPoolExecutor(MAX_PER_CLAIM)
         self._telemetry = AttemptTelemetry(client.telemetry, WORKER)
         self._attempts: dict[Lease, Attempt] = {}  # that have not been reported
@@ -83,7 +85,7 @@ class Harness:
             registry=registry, resources=self._resources, settings=client.settings, threads=self._threads,
             children=self._children, client=client, reporter=self._reporter, confirm_lease=self._confirm_lease,
         )  # fmt: skip
-        self._enqueuer = PeriodicEnqueuer(client.store)
+        self._enqueuer = PeriodicEnqueuer(client.store, client.telemetry)
         self._started: set[asyncio.Task[None]] = set()
         self._loops = [
             asyncio.create_task(self._reporter.run_appends()),
@@ -221,9 +223,8 @@ class Harness:
                 return []
 
     def _attempt(self, claimed: Claimed) -> Attempt:
-        attempt = Attempt(claimed, self._runtime, time.monotonic())
+        attempt = Attempt(claimed, self._runtime, time.monotonic(), self._telemetry.started(claimed))
         self._attempts[claimed.lease] = attempt
-        self._telemetry.started(claimed)
         return attempt
 
     def _on_appended(self, append: EventAppend) -> None:
@@ -232,9 +233,7 @@ class Harness:
             self._telemetry.appended(attempt, append)
 
     def _on_reported(self, result: AttemptResult, accepted: bool) -> None:
-        attempt = self._attempts.pop(result.lease)
-        if accepted:
-            self._telemetry.ended(attempt, result)
+        self._telemetry.ended(self._attempts.pop(result.lease), result, accepted=accepted)
 
     async def _request(self, outbound: bool, isolated: bool) -> ClaimRequest:
         known = [stats.name for stats in await self.client.store.stats()]

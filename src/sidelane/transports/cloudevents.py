@@ -171,6 +171,17 @@ def read_envelope(body: str | bytes) -> CloudEvent:
         raise _malformed(error) from None
 
 
+def trace_of(message: Message) -> str | None:
+    """Return the trace of a message, from its attributes, or from its body if the body is a CloudEvent."""
+    trace = _trace(message.attributes.get("traceparent"))
+    if trace is None and '"specversion"' in message.body:
+        try:
+            return read_envelope(message.body).traceparent
+        except MalformedMessage:
+            return None
+    return trace
+
+
 def read_data(body: str | bytes) -> Any:
     """Read only the data of an event. Raises `MalformedMessage`, also if there is no data."""
     try:

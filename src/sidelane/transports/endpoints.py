@@ -1,6 +1,7 @@
 """Endpoints of SQS and Pub/Sub: values that name where messages are sent to or received from."""
 
 import re
+from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -9,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.telemetry.port import Telemetry
+from sidelane.telemetry.tracer import Span, SpanKind, Tracer
 from sidelane.transports.contract import Endpoint, Transport
 
 
@@ -98,6 +100,7 @@ _FORMS = (
     "pubsub://projects/project/subscriptions/subscription",
 )
 _PUBSUB = re.compile(r"(?:projects/([^/]+)/)?(topics|subscriptions)/([^/]+)")
+_SYSTEMS = {"sqs": "aws_sqs", "pubsub": "gcp_pubsub"}  # their names in the conventions of OpenTelemetry
 _OPTIONS = {"sqs": {"region", "endpoint_url", "dead_letters"}, "pubsub": {"endpoint", "dead_letters"}}
 
 
@@ -127,6 +130,17 @@ def parse(text: str) -> StoredEndpoint:
         options["topic" if collection == "topics" else "subscription"] = short_name
         return PubSub(project=project, **options)
     raise ConfigurationError(f"{text!r} is not an endpoint. Write one of: {', '.join(_FORMS)}.")
+
+
+def sending(tracer: Tracer, endpoint: Endpoint) -> AbstractContextManager[Span]:
+    """Record a message to an endpoint within the block, which sends it with the `traceparent` of the span."""
+    attributes = {
+        "messaging.system": _SYSTEMS.get(endpoint.kind, "sidelane"),
+        "messaging.operation.name": "send",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": str(endpoint),
+    }
+    return tracer.span(f"send {endpoint}", kind=SpanKind.PRODUCER, attributes=attributes)
 
 
 def require_sendable(endpoint: Endpoint) -> None:

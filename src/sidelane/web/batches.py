@@ -18,6 +18,7 @@ from sidelane.web.documents import BatchDocument, BatchLinks, JobPage, RefusedCa
 from sidelane.web.job_responses import JOBS_PER_SECOND, JobResponses, bounded_retry_after, path_of, token_or_none
 from sidelane.web.negotiation import JSON
 from sidelane.web.problems import ProblemDocument, ProblemRoute, public_problem
+from sidelane.web.spans import stream_span
 from sidelane.web.sse import SseResponse, batch_sse_frames, stream_or_reconnect
 
 PAGE_SIZE = 50
@@ -86,7 +87,8 @@ class BatchResponses:
             return (await self.document(connection, record)).model_dump_json(by_alias=True)
 
         frames = batch_sse_frames(self.client.store, record.id, to_json, ping=self.client.settings.sse_ping_interval)
-        stream = self.job_responses.streams.track(StreamKind.SSE)
+        span = stream_span(self.client.telemetry.tracer, connection, {"sidelane.batch": record.id})
+        stream = self.job_responses.streams.track(StreamKind.SSE, span=span)
         return SseResponse(frames, headers={"Location": self.path(connection, record.id)}, stream=stream)
 
     async def jobs(

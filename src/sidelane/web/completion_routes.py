@@ -90,7 +90,8 @@ async def _apply(lane: Sidelane, request: Request, job_id: str, token: str | Non
         if not isinstance(record, JobRecord):
             return _response(CompletionResult(CompletionStatus.UNKNOWN))
         completion = _decode(lane, record, request, body, token) or parse(body, job_id, token)
-        return _response(await handler.apply(completion))
+        trace = lane.telemetry.tracer.traceparent or request.headers.get("traceparent")
+        return _response(await handler.apply(completion, trace=trace))
     except _NotACompletion:
         return Response(status_code=204)
     except MalformedMessage as error:

@@ -12,12 +12,15 @@ from sidelane.model.errors import ConfigurationError, StoreError, UnknownJob
 from sidelane.model.event import Cursor
 from sidelane.model.job import JobRecord, State
 from sidelane.telemetry.events import StreamKind
+from sidelane.telemetry.spans import job_attributes
 from sidelane.telemetry.streams import Streams
+from sidelane.telemetry.tracer import NO_SPAN, Span
 from sidelane.web.access import Access
 from sidelane.web.documents import JobDocument, Links, job_document
 from sidelane.web.negotiation import JSON
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import whole_seconds
+from sidelane.web.spans import stream_span
 from sidelane.web.sse import SseResponse, sse_frames
 
 VARY = {"Vary": "Accept, Prefer"}
@@ -100,9 +103,18 @@ class JobResponses:
         return SseResponse(
             frames,
             headers={"Location": document.links.self_},
-            stream=self.streams.track(StreamKind.SSE, resumed=after is not None),
+            stream=self.streams.track(
+                StreamKind.SSE, resumed=after is not None, span=self.stream_span(connection, record)
+            ),
             presence=self.presence.track(record),
         )
+
+    def stream_span(self, connection: HTTPConnection, record: JobRecord) -> Span:
+        """Start the span of a stream of the job's events."""
+        tracer, spec = self.client.telemetry.tracer, record.spec
+        if not tracer.active:
+            return NO_SPAN
+        return stream_span(tracer, connection, job_attributes("receive", spec), trace=spec.trace)
 
     async def result(self, record: JobRecord, applied: str | None = None) -> Response:
         """Answer with a finished job's result. Raises `ResultNotReady`, `JobFailed` or `JobCancelled`."""

@@ -42,10 +42,10 @@ class RequestMetrics:
         finally:
             method = scope["method"] if scope["method"] in METHODS else OTHER
             seconds = time.perf_counter() - started
-            self._figures.count_request(method, _route(scope), status, seconds)
+            self._figures.count_request(method, route_of(scope), status, seconds)
 
 
-def _route(scope: Scope) -> str:
+def route_of(scope: Scope) -> str:
     """Return the template of the route that has answered, with the prefixes of routers and the paths of mounts before it.
 
     The route itself may know only its own part. The rest is taken from the path, in which parameters are replaced by their names.

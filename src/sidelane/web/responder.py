@@ -9,9 +9,9 @@ from fastapi import Request, Response
 from sidelane.files.upload import SavedFiles
 from sidelane.model.durations import Duration
 from sidelane.model.errors import JobRefused, ResultNotReady, SidelaneError, StoreError
-from sidelane.model.ids import is_traceparent
 from sidelane.model.job import JobRecord
 from sidelane.tasks.task import Call
+from sidelane.telemetry.port import Telemetry
 from sidelane.web.batches import BatchResponses
 from sidelane.web.disconnect import run_while_connected
 from sidelane.web.idempotency import HEADER, batch_with_key, check_all_same, check_new, check_same, with_key
@@ -19,6 +19,7 @@ from sidelane.web.job_responses import JobResponses
 from sidelane.web.negotiation import parse_preferences
 from sidelane.web.problems import error_response
 from sidelane.web.shutdown import SHUTDOWN
+from sidelane.web.spans import record_status, request_span, trace_of
 from sidelane.web.sse import parse_cursor
 
 
@@ -31,11 +32,13 @@ class Responder:
         responses: Callable[[], BatchResponses],
         viewer: Callable[[], str | None],
         saved: SavedFiles,
+        telemetry: Telemetry,
     ) -> None:
         self._request = request
         self._responses = responses
         self._viewer = viewer
         self._saved = saved  # the files that this request has uploaded
+        self._tracer = telemetry.tracer
 
     async def __call__(self, call: Call[Any], *, stream: bool = False) -> Response:
         """Submit the call, or resume its stream, and answer as the request's headers require. Errors become problem documents.
@@ -43,10 +46,13 @@ class Responder:
         With `stream`, a client that accepts anything gets the event stream; otherwise it gets a 202.
         """
         SHUTDOWN.listen()
-        try:
-            return await self._respond(call, self._responses().job_responses, self._viewer(), stream=stream)
-        except SidelaneError as error:
-            return await self._error(error)
+        with request_span(self._tracer, self._request) as span:
+            try:
+                response = await self._respond(call, self._responses().job_responses, self._viewer(), stream=stream)
+            except SidelaneError as error:
+                response = await self._error(error)
+            record_status(span, response)
+        return response
 
     async def many(
         self,
@@ -60,10 +66,13 @@ class Responder:
         The answer lists refused calls. If all calls are refused, the answer is the problem of the first call, and there is no
         batch.
         """
-        try:
-            return await self._respond_many(list(calls), self._responses(), self._viewer(), then, retention)
-        except SidelaneError as error:
-            return await self._error(error)
+        with request_span(self._tracer, self._request) as span:
+            try:
+                response = await self._respond_many(list(calls), self._responses(), self._viewer(), then, retention)
+            except SidelaneError as error:
+                response = await self._error(error)
+            record_status(span, response)
+        return response
 
     async def _error(self, error: SidelaneError) -> Response:
         """Answer with an error, and remove the files that were uploaded for the job."""
@@ -149,5 +158,5 @@ class Responder:
         return submission.record
 
     def _trace(self) -> str | None:
-        trace: str = self._request.headers.get("traceparent", "")
-        return trace if is_traceparent(trace) else None
+        """Return the parent of the submit."""
+        return self._tracer.traceparent or trace_of(self._request)

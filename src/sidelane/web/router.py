@@ -31,6 +31,7 @@ from sidelane.web.origin import ANY, AllowedOrigins
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import SAVED_FILES, ProblemRoute
 from sidelane.web.responder import Responder
+from sidelane.web.scale import scale_router
 from sidelane.web.sse import parse_cursor, stream_or_reconnect
 from sidelane.web.websocket import reject_websocket, stream_events
 
@@ -46,6 +47,7 @@ class Jobs:
         app.include_router(jobs.files, prefix="/files")  # needed by signed URLs of files in a folder
         app.include_router(jobs.health, prefix="/health")  # for load balancers and orchestrators
         app.include_router(jobs.metrics)  # GET /metrics, for Prometheus
+        app.include_router(jobs.scale)  # GET /scale, for KEDA
         uploads = APIRouter(route_class=jobs.route)  # checks user and headers before it reads a request's body
 
         @app.post("/chat", responses=jobs.responses(answer))
@@ -97,6 +99,11 @@ class Jobs:
         from sidelane.web.metrics import metrics_router
 
         return metrics_router(self._lane)
+
+    @cached_property
+    def scale(self) -> APIRouter:
+        """The route `/scale` for KEDA and other autoscalers."""
+        return scale_router(self._lane)
 
     def responses(self, task: Task[..., Any, Any], *, many: bool = False) -> Responses:
         """Return the OpenAPI descriptions of every response that `respond`, or `respond.many`, may return for this task."""
@@ -176,7 +183,9 @@ class Jobs:
             async with self._lane.files.remove_on_error() as saved:
                 request.scope[SAVED_FILES] = saved
                 try:
-                    yield Responder(request, lambda: self.batch_responses, lambda: _checked_user(user), saved)
+                    yield Responder(
+                        request, lambda: self.batch_responses, lambda: _checked_user(user), saved, self._lane.telemetry
+                    )
                 except ClientDisconnect:  # during an upload: no error of this service, and nobody reads the answer
                     raise HTTPException(HTTPStatus.BAD_REQUEST) from None
 
@@ -307,7 +316,7 @@ def _add_websockets(
             return
         await stream_events(
             websocket, responses().client.store, record, snapshot, after=cursor[1] if cursor else None,
-            presence=responses().presence, streams=responses().streams,
+            presence=responses().presence, streams=responses().streams, span=responses().stream_span(websocket, record),
         )  # fmt: skip
 
     @router.websocket("/{job_id}/events")

@@ -11,8 +11,10 @@ from fastapi.params import File
 
 from sidelane.web.responder import Responder
 
-RouteKind = Literal["job", "events", "health", "metrics", "file", "other"]
-"""What a route does: submit jobs by `respond`, stream events, answer health checks or scrapes, transfer files, or anything else."""
+RouteKind = Literal["job", "events", "health", "metrics", "scale", "file", "other"]
+"""What a route does: submit jobs by `respond`, stream events, answer health checks, give figures to monitoring, transfer files, or
+anything else.
+"""
 
 EVENT_ENDPOINTS = frozenset({"events", "events_by_token"})
 """Names of the endpoints that stream events, in the routers of jobs and batches."""
@@ -84,6 +86,8 @@ def _kind(endpoint: Callable[..., Any], dependant: Any) -> RouteKind:
         return "health"
     if module == "sidelane.web.metrics":
         return "metrics"
+    if module == "sidelane.web.scale":
+        return "scale"
     if module == "sidelane.web.file_routes":
         return "file"
     return "job" if any(_is_respond(each.call) for each in _dependants(dependant)) else "other"

@@ -11,6 +11,7 @@ from sidelane.model.job import JobRecord
 from sidelane.stores.contract import Store
 from sidelane.telemetry.events import StreamKind
 from sidelane.telemetry.streams import Stream, Streams
+from sidelane.telemetry.tracer import Span
 from sidelane.web.disconnect import run_while_connected
 from sidelane.web.presence import ListenerPresence
 from sidelane.web.problems import public_problem
@@ -40,13 +41,14 @@ async def stream_events(
     after: Cursor | None,
     presence: ListenerPresence,
     streams: Streams,
+    span: Span,
 ) -> None:
     """Send `snapshot` (the job's document as JSON) and its log to the end, then close.
 
     Stop if the client disconnects or the server stops.
     """
     await socket.accept()
-    tracked = streams.track(StreamKind.WEBSOCKET, resumed=after is not None)
+    tracked = streams.track(StreamKind.WEBSOCKET, resumed=after is not None, span=span)
     with (
         tracked as stream,
         suppress(WebSocketDisconnect, RuntimeError),

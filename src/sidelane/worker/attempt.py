@@ -1,6 +1,7 @@
 """One attempt of a job. An attempt runs the task, stops it if necessary, and ends with exactly one outcome."""
 
 import asyncio
+import contextvars
 import logging
 import math
 import time
@@ -14,17 +15,21 @@ from sidelane.model.event import ATTEMPT, NewEvent
 from sidelane.model.job import JobSpec, Lease
 from sidelane.model.outcome import AttemptResult, Cancelled, Dispatched, Outcome, Released, Succeeded
 from sidelane.model.settings import Settings
+from sidelane.model.transition import Change, load_transitions
 from sidelane.model.worker import Claimed
-from sidelane.tasks.context import Context
+from sidelane.tasks.context import Context, TaskChannel, current_context
 from sidelane.tasks.placeholders import RETRY_DELAY, resolve_arguments
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import ResourceFailed, Resources
 from sidelane.tasks.task import DispatchFactory
+from sidelane.telemetry.tracer import Span
 from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.child_pool import ChildPool
+from sidelane.worker.child_stack import ChildStacks
 from sidelane.worker.event_buffer import EventBuffer, LeaseLost
 from sidelane.worker.executor import execute
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE
+from sidelane.worker.job_log import JobLog, keep_records, log_size
 from sidelane.worker.outcome import DeadlinePassed, TimedOut, add_job_context, classify_error, is_throttled, report_end
 from sidelane.worker.reporter import Reporter
 from sidelane.worker.task_channel import LoopChannel, TaskClient, ThreadChannel, UsageMeter
@@ -73,11 +78,12 @@ class Attempt:
     """Runs one claimed job. The attempt ends when its slot is free. If the job's task exceeds its grace, the result is reported
     before that.
 
-    `claimed_at` is when the claim was sent, in monotonic seconds.
+    `claimed_at` is when the claim was sent, in monotonic seconds. `span` is the attempt's, and current in the task.
     """
 
-    def __init__(self, claimed: Claimed, runtime: Runtime, claimed_at: float) -> None:
+    def __init__(self, claimed: Claimed, runtime: Runtime, claimed_at: float, span: Span) -> None:
         self._claimed_at = claimed_at
+        self.span = span
         self.record = claimed.record
         self.lease = claimed.lease
         self.stop_reason: StopReason | None = None
@@ -94,12 +100,18 @@ class Attempt:
         self._loop = asyncio.get_running_loop()
         self._timers: list[asyncio.TimerHandle] = []
         self._body: asyncio.Task[None] | None = None
+        self._child: ChildStacks | None = None
         self._late_finish: asyncio.Task[None] | None = None  # reports the result of a task that exceeds its grace
         self._task = runtime.registry.tasks.get(self.record.spec.task)
+        self._channel = self._make_channel()
+        keeps_records = self._task is not None and self._task.policy.keep_logs and not claimed.offered
+        self._log_size = log_size(self.record.attempt) if keeps_records else 0
+        self._variables = contextvars.copy_context()
         self._timeout = math.inf
         self._renewed_until = math.inf
         self._started_at = claimed_at
         self._ended_at: float | None = None
+        self._context = self._new_context()
 
     @property
     def seconds(self) -> float:
@@ -107,18 +119,28 @@ class Attempt:
         return (time.monotonic() if self._ended_at is None else self._ended_at) - self._started_at
 
     @property
+    def lost(self) -> bool:
+        """Whether its lease was lost, so that its result does not count."""
+        return self.stop_reason is StopReason.LOST or (self._events.closed and not self.reported)
+
+    @property
     def past_grace(self) -> bool:
         """Whether the attempt's timeout and grace are over, so that its lease is not renewed any more (rule 4)."""
         return self._loop.time() > self._renewed_until
 
-    def as_running_job(self) -> RunningJob:
-        """Describe this attempt for the log. Another thread may call it."""
-        coroutine = self._body.get_coro() if self._body is not None else None
-        return RunningJob(self.lease, self.record.spec.task, getattr(coroutine, "cr_frame", None))
+    def as_running_job(self) -> RunningJob | None:
+        """Describe this attempt for logs and stacks, or return None if it does not run. Another thread may call it."""
+        if self._body is None or self.finished:
+            return None
+        return RunningJob(self.lease, self.record.spec.task, self._body, self._channel, self._child)
 
     def start(self) -> asyncio.Task[None]:
-        """Run in a task of the event loop."""
-        self._body = self._loop.create_task(self._run())
+        """Run in a task of the event loop, whose context is that of the attempt for whatever it logs."""
+        self._variables.run(current_context.set, self._context)
+        if self._log_size and self._task is not None and self._task.mode != "process":
+            # otherwise the child process keeps the records
+            self._variables.run(keep_records, JobLog(self._log_size, self._keep_record))
+        self._body = self._loop.create_task(self._run(), context=self._variables)
         return self._body
 
     def stop(self, reason: StopReason, *, grace: float | None = None) -> None:
@@ -133,7 +155,7 @@ class Attempt:
             grace = self._task.policy.cancel_grace if self._task else 0.0
         if self._task is not None and self._task.mode == "process":
             grace += KILL_TIMEOUT
-        self._timers.append(self._loop.call_later(grace, self._on_grace_expired))
+        self._timers.append(self._loop.call_later(grace, self._on_grace_expired, context=self._variables))
         if self._task is not None and self._task.mode == "thread":
             return  # it calls `ctx.check()`; its slot is taken until it returns
         if self._body is not None:
@@ -144,7 +166,8 @@ class Attempt:
         job, task, attempt = self.record.id, self.record.spec.task, self.record.attempt
         logger.log(self._runtime.log_level, "job %s (%s) attempt %d started", job, task, attempt)
         try:
-            outcome = await self._outcome()
+            with self._runtime.client.telemetry.tracer.current(self.span):
+                outcome = await self._outcome()
         finally:
             for timer in self._timers:
                 timer.cancel()
@@ -168,7 +191,7 @@ class Attempt:
         task, spec = self._task, self.record.spec
         if task is None:
             raise UnknownTask(f"No task named {spec.task!r} is registered here.")
-        context = self._context()
+        context = self._context
         arguments = spec.arguments
         if spec.placeholders:
             arguments = await resolve_arguments(
@@ -180,12 +203,13 @@ class Attempt:
             return self._dispatch(task, task.dispatch_factory, arguments)
         if task.mode == "process":
             async with self._runtime.children.child(task) as child:
+                self._child = child.stacks
                 if self._is_claim_old():
                     await self._check_lease()
                 self._start_timeout(task)  # only now: a cold child's start is not the task's time
                 outcome, self._throttled = await child.execute(
                     task, arguments, context, self._runtime.client.submit_spec,
-                    version=self.record.spec.version, failures=self._failures,
+                    version=self.record.spec.version, failures=self._failures, log_size=self._log_size,
                 )  # fmt: skip
                 return outcome
         if self._is_claim_old():
@@ -234,8 +258,20 @@ class Attempt:
         """
         if self.record.attempt == 1:
             return
-        if self.record.last or (self._task is not None and self._task.mode == "remote"):
+        if self._had_events() or (self._task is not None and self._task.mode == "remote"):
             self._events.add(NewEvent(ATTEMPT, f'{{"attempt":{self.record.attempt}}}'))
+
+    def _had_events(self) -> bool:
+        """Return whether clients may have seen events of earlier attempts. They never see log records."""
+        if not self._log_size:
+            return self.record.last > 0
+        return any(
+            each.change in (Change.FIRST_EVENT, Change.ENDED) for each in load_transitions(self.record.transitions)
+        )
+
+    def _keep_record(self, event: NewEvent) -> None:
+        if not self._events.closed:
+            self._events.add(event)
 
     def _start_timeout(self, task: AnyTask) -> None:
         seconds, reason = task.policy.timeout, StopReason.TIMEOUT
@@ -246,14 +282,14 @@ class Attempt:
             self._timers.append(self._loop.call_later(seconds, self.stop, reason))
             self._renewed_until = self._loop.time() + seconds + task.policy.cancel_grace + REPORT_TIMEOUT
 
-    def _context(self) -> Context:
-        spec, events, client, stopping = self.record.spec, self._events, self._runtime.client, self._is_stopping
-        threaded = self._task is not None and self._task.mode == "thread"
-        channel = (
-            ThreadChannel(events, client, stopping, usage=self._usage, loop=self._loop)
-            if threaded
-            else LoopChannel(events, client, stopping, usage=self._usage)
-        )
+    def _make_channel(self) -> TaskChannel:
+        events, client, stopping = self._events, self._runtime.client, self._is_stopping
+        if self._task is not None and self._task.mode == "thread":
+            return ThreadChannel(events, client, stopping, usage=self._usage, loop=self._loop)
+        return LoopChannel(events, client, stopping, usage=self._usage)
+
+    def _new_context(self) -> Context:
+        spec = self.record.spec
         return Context(
             job_id=spec.id,
             task=spec.task,
@@ -263,11 +299,11 @@ class Attempt:
             key=spec.key,
             parent=spec.parent,
             labels=dict(spec.labels),
-            trace=spec.trace,
+            trace=self.span.traceparent or spec.trace,
             remaining=self._remaining,
             payload_limit=self._runtime.settings.payload_limit,
-            channel=channel,
-            tracer=client.telemetry.tracer,
+            channel=self._channel,
+            tracer=self._runtime.client.telemetry.tracer,
         )
 
     def _is_stopping(self) -> bool:
@@ -318,6 +354,6 @@ class Attempt:
         self._runtime.reporter.report(
             AttemptResult(
                 lease=self.lease, outcome=outcome, ordinal=ordinal, entries=events, usage=self._usage.total,
-                throttled=self._throttled,
+                throttled=self._throttled, trace=self.span.traceparent,
             )
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sidelane.model.event import ATTEMPT, NewEvent
+from sidelane.model.event import ATTEMPT, LOG, NewEvent
 from sidelane.model.job import JobRecord, JobSpec, Lease, State
 from sidelane.model.outcome import (
     AttemptResult,
@@ -31,6 +31,8 @@ from sidelane.telemetry.events import (
     job_fields,
 )
 from sidelane.telemetry.port import Telemetry
+from sidelane.telemetry.spans import job_attributes
+from sidelane.telemetry.tracer import NEW_TRACE, NO_SPAN, AttributeValue, Span, SpanKind
 from sidelane.worker.attempt import Attempt
 
 OUTCOMES: Final[dict[type[Outcome], AttemptOutcome]] = {
@@ -57,8 +59,8 @@ class AttemptTelemetry:
         self._telemetry = telemetry
         self._worker = worker
 
-    def started(self, claimed: Claimed) -> None:
-        """Report that an attempt starts."""
+    def started(self, claimed: Claimed) -> Span:
+        """Report that an attempt starts, and return its span."""
         if self._telemetry.wants(AttemptStarted):
             self._telemetry.report(
                 AttemptStarted(
@@ -66,6 +68,23 @@ class AttemptTelemetry:
                     wait=wait_of(claimed),
                 )
             )  # fmt: skip
+        tracer = self._telemetry.tracer
+        if not tracer.active:
+            return NO_SPAN
+        spec = claimed.record.spec
+        attributes = attempt_attributes(spec, claimed.lease) | {"sidelane.worker": self._worker}
+        if claimed.waited is not None:
+            attributes["sidelane.wait"] = claimed.waited
+        return tracer.start(
+            f"process {spec.queue}", kind=SpanKind.CONSUMER, parent=spec.trace or NEW_TRACE, attributes=attributes
+        )
+
+    def lost(self, *attempts: Attempt) -> None:
+        """Record that the results of attempts do not count, or did not reach the store."""
+        for attempt in attempts:
+            attempt.span.set({"sidelane.outcome": AttemptOutcome.LOST})
+            attempt.span.fail("The lease was lost.", "LeaseLost")
+            attempt.span.end()
 
     def appended(self, attempt: Attempt, append: EventAppend) -> None:
         """Report events that are in the log."""
@@ -73,11 +92,16 @@ class AttemptTelemetry:
             return
         self._report_events(attempt, append.entries)
 
-    def ended(self, attempt: Attempt, result: AttemptResult) -> None:
-        """Report the end of an attempt that the store has accepted, and the end of its job, if the attempt decides it.
+    def ended(self, attempt: Attempt, result: AttemptResult, *, accepted: bool) -> None:
+        """Report the end of an attempt if the store has accepted it, and the end of its job, if the attempt decides it.
 
         The job of an attempt that was dispatched to this worker as a message ends elsewhere.
         """
+        if not accepted:
+            self.lost(attempt)
+            return
+        if not isinstance(result.outcome, Dispatched):  # the attempt goes on elsewhere: `record_external_attempt`
+            end_attempt_span(attempt.span, result.outcome)
         if not self._telemetry.active:
             return
         self._report_events(attempt, result.entries)
@@ -94,9 +118,40 @@ class AttemptTelemetry:
         report_events(self._telemetry, spec, lease, entries)
 
 
+def attempt_attributes(spec: JobSpec, lease: Lease) -> dict[str, AttributeValue]:
+    """Return the attributes that the spans of all attempts have."""
+    return {**job_attributes("process", spec), "sidelane.attempt": lease.attempt}
+
+
+def end_attempt_span(span: Span, outcome: Outcome) -> None:
+    """End the span of an attempt with its outcome."""
+    delay = {"sidelane.delay": outcome.delay} if isinstance(outcome, Retried | Released) else {}
+    span.set({"sidelane.outcome": OUTCOMES[type(outcome)], **delay})
+    if isinstance(outcome, Failed | Retried | Lost):
+        error = outcome.failure.error
+        span.fail(error, error.partition(":")[0])
+    span.end()
+
+
+def record_external_attempt(
+    telemetry: Telemetry, record: JobRecord, result: AttemptResult, cause: str | None = None
+) -> None:
+    """Record the span of an attempt that has ended elsewhere, since its dispatch.
+
+    `cause` is the `traceparent` of what has ended it, e.g. of the attempt of a remote worker.
+    """
+    if telemetry.tracer.active:
+        spec = record.spec
+        span = telemetry.tracer.start(
+            f"process {spec.queue}", kind=SpanKind.CONSUMER, parent=spec.trace or NEW_TRACE, links=[cause] if cause else [],
+            attributes=attempt_attributes(spec, result.lease), started=record.started,
+        )  # fmt: skip
+        end_attempt_span(span, result.outcome)
+
+
 def _is_own(entry: NewEvent) -> bool:
-    """Return whether an event is the task's own, and not the one that says which attempt follows."""
-    return entry.name != ATTEMPT
+    """Return whether an event is the task's own output: neither the one that says which attempt follows, nor a log record."""
+    return entry.name not in (ATTEMPT, LOG)
 
 
 def wait_of(claimed: Claimed) -> Wait | None:

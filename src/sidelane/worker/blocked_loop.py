@@ -1,12 +1,15 @@
 """Blocked event loop: which code blocks it, which job that code belongs to, and which other jobs wait."""
 
-import sys
+import asyncio
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import FrameType
+from typing import Any
 
 from sidelane.model.job import Lease
+from sidelane.tasks.context import TaskChannel
+from sidelane.worker.child_stack import ChildStacks
+from sidelane.worker.stack import frame_of, frames_of
 
 ADVICE = "Declare such a task with `def`, which runs in a thread, or with `process=True`"
 
@@ -16,11 +19,13 @@ MAX_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job that runs. `frame` is that of its coroutine, None if it runs in a thread or child process."""
+    """A job that runs in an asyncio task, whose code calls its function, in a thread if the channel names one, or in a child."""
 
     lease: Lease
     task: str
-    frame: FrameType | None
+    body: "asyncio.Task[Any]"
+    channel: TaskChannel
+    child: ChildStacks | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,8 @@ class BlockedLoop:
     @classmethod
     def inspect(cls, thread: int | None, jobs: Sequence[RunningJob]) -> "BlockedLoop":
         """Look at the stack of a thread, which another thread may do at any time."""
-        frames = _frames_of(thread)
-        blocker = next((job for job in jobs if any(job.frame is frame for frame in frames)), None)
+        frames = frames_of(thread)
+        blocker = next((job for job in jobs if frame_of(job.body.get_coro()) in frames), None)
         stack = "".join(traceback.format_stack(frames[0])) if frames else ""
         return cls(stack, blocker, [job for job in jobs if job is not blocker])
 
@@ -48,13 +53,3 @@ class BlockedLoop:
                 f"code outside of the jobs' own coroutines, e.g. in a task they started, blocks it{waiting}. {ADVICE}"
             )
         return f"job {self.blocker.lease.job_id} ({self.blocker.task}) blocks it{waiting}. {ADVICE}"
-
-
-def _frames_of(thread: int | None) -> list[FrameType]:
-    """Return a thread's frames, the innermost first."""
-    frame = sys._current_frames().get(thread or 0)  # noqa: SLF001 - documented, for debuggers such as this
-    frames = []
-    while frame is not None:
-        frames.append(frame)
-        frame = frame.f_back
-    return frames

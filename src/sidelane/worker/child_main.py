@@ -5,22 +5,29 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from sidelane.exporters.tracing import open_tracer
 from sidelane.model.errors import ConfigurationError, LaneNotOpen
 from sidelane.model.event import NewEvent
 from sidelane.model.history import Usage
 from sidelane.model.job import JobSpec
 from sidelane.model.outcome import Outcome, Succeeded
+from sidelane.model.stack import Stack
 from sidelane.processes.child import connect_to_parent, signal_on_parent_exit
-from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending
+from sidelane.processes.logs import LogOptions, log_to_stderr
+from sidelane.tasks.context import COMPLETED, Context, LoopPending, Pending, ThreadPending, current_context
 from sidelane.tasks.job import Job
+from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.task import Task
+from sidelane.telemetry.tracer import NEW_TRACE, NO_TRACER
 from sidelane.worker.child_protocol import (
     pack,
     pack_event,
@@ -30,10 +37,16 @@ from sidelane.worker.child_protocol import (
     read_submission,
     unpack,
 )
+from sidelane.worker.child_stack import answer_stack_requests
 from sidelane.worker.executor import execute
+from sidelane.worker.job_log import JobLog, keep_records
 from sidelane.worker.outcome import classify_error, is_throttled
+from sidelane.worker.stack import LoopStacks
 
 R = TypeVar("R")
+
+FLUSH_TIMEOUT = 1.0
+"""Seconds that an attempt may wait for its spans to be sent."""
 
 
 class SocketChannel:
@@ -43,6 +56,7 @@ class SocketChannel:
     """
 
     def __init__(self, writer: asyncio.StreamWriter, task: AnyTask) -> None:
+        self.thread: int | None = None
         self.registry = task.lane.registry
         self._writer = writer
         self._loop = asyncio.get_running_loop()
@@ -86,6 +100,16 @@ class _ClosedLane:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class RunningAttempt:
+    """The attempt that runs in the child."""
+
+    job_id: str
+    number: int
+    body: asyncio.Task[tuple[Outcome, bool]]
+    channel: SocketChannel
+
+
 class ChildMain:
     """Runs attempts until the worker closes the socket."""
 
@@ -95,10 +119,15 @@ class ChildMain:
         self._resources = Resources({})
         self._threads = ThreadPoolExecutor(1)
         self._tasks: dict[str, AnyTask] = {}
+        self._tracer = NO_TRACER
+        self._stacks = LoopStacks(asyncio.get_running_loop(), threading.get_ident())
+        self._running: RunningAttempt | None = None
 
     async def run(self) -> None:
         while line := await self._receive():
             message = unpack(line)
+            if "log" in message:
+                log_to_stderr(LogOptions(**message["log"]), JobLogFilter())
             if "prepare" in message:
                 self._writer.write(pack(await self._prepare(*message["prepare"])))
             if "arguments" not in message:
@@ -106,12 +135,24 @@ class ChildMain:
             task = self._tasks[message["task"]]
             channel = SocketChannel(self._writer, task)
             attempt = asyncio.create_task(self._attempt(task, message, channel))
+            self._running = RunningAttempt(
+                message["context"]["job_id"], message["context"]["attempt"], attempt, channel
+            )
             listener = asyncio.create_task(self._handle_messages(task, channel, attempt))
             outcome, throttled = await attempt
+            self._running = None
             listener.cancel()
             await asyncio.wait([listener])
+            await self._tracer.flush(FLUSH_TIMEOUT)  # first, because the worker may kill this process after the outcome
             self._writer.write(pack_outcome(outcome, throttled=throttled))
             await self._writer.drain()
+
+    def stack(self, job_id: str, attempt: int) -> Stack | None:
+        """Return what an attempt does, or None if it does not run. Another thread calls it."""
+        running = self._running
+        if running is None or (running.job_id, running.number) != (job_id, attempt):
+            return None
+        return self._stacks.read(running.body, running.channel)
 
     async def _receive(self) -> bytes:
         """Return the worker's next message, or b"" if the worker has exited, even in the middle of a message."""
@@ -125,6 +166,8 @@ class ChildMain:
         try:
             task = self._tasks[name] = find_task(module, name)
             task.lane.load()  # middleware and problem rules may be in other modules
+            if self._tracer is NO_TRACER:
+                self._tracer = open_tracer(task.lane.settings)
         except Exception as error:  # noqa: BLE001 - whatever importing the user's module raises goes to the worker
             return {"broken": f"{type(error).__name__}: {error}"}
         await self._resources.open(task.signature.uses)  # one that fails to open fails again in the attempt
@@ -146,15 +189,20 @@ class ChildMain:
     async def _attempt(self, task: AnyTask, message: dict[str, Any], channel: SocketChannel) -> tuple[Outcome, bool]:
         """Return the outcome of an attempt, and whether a provider asked to try later."""
         registry: Registry = task.lane.registry
+        context = Context(**message["context"], channel=channel, tracer=self._tracer)
+        current_context.set(context)  # each attempt runs in its own asyncio task
+        if message["log_size"]:
+            keep_records(JobLog(message["log_size"], lambda event: self._writer.write(pack_event(event))))
         try:
-            result = await execute(
-                task,
-                task.decode_arguments(message["arguments"], message["version"]),
-                Context(**message["context"], channel=channel),
-                resources=self._resources,
-                middleware=registry.middleware,
-                threads=self._threads,
-            )
+            with self._tracer.current(self._tracer.remote(context.trace or NEW_TRACE)):
+                result = await execute(
+                    task,
+                    task.decode_arguments(message["arguments"], message["version"]),
+                    context,
+                    resources=self._resources,
+                    middleware=registry.middleware,
+                    threads=self._threads,
+                )
         except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - it goes to the worker
             outcome = classify_error(error, failures=message["failures"], retry=task.policy.retry, registry=registry)
             return outcome, is_throttled(error)
@@ -171,12 +219,14 @@ def find_task(module: str, name: str) -> AnyTask:
     )
 
 
-async def _main(descriptor: int) -> None:
+async def _main(descriptor: int, stack_descriptor: int) -> None:
     reader, writer = await connect_to_parent(descriptor)
+    child = ChildMain(reader, writer)
+    answer_stack_requests(stack_descriptor, child.stack)
     with suppress(ConnectionError):  # the worker was killed, so the outcome of the attempt does not count
-        await ChildMain(reader, writer).run()
+        await child.run()
 
 
 if __name__ == "__main__":
     signal_on_parent_exit(signal.SIGKILL)  # elsewhere than on Linux the closed socket ends the process, a little later
-    asyncio.run(_main(int(sys.argv[1])))
+    asyncio.run(_main(int(sys.argv[1]), int(sys.argv[2])))

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any
 
 from sidelane.model.errors import ConfigurationError, SidelaneError
@@ -15,6 +16,7 @@ from sidelane.model.job import JobSpec, Submission
 from sidelane.model.outcome import Outcome
 from sidelane.processes.child import start_module
 from sidelane.processes.exit_code import describe_exit
+from sidelane.processes.logs import LogOptions
 from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask
 from sidelane.worker.child_protocol import (
@@ -26,6 +28,7 @@ from sidelane.worker.child_protocol import (
     unpack,
     write_line,
 )
+from sidelane.worker.child_stack import ChildStacks
 from sidelane.worker.outcome import ProcessDied, ProcessNotReady
 
 Submit = Callable[[JobSpec], Awaitable[Submission]]
@@ -41,10 +44,12 @@ START_TIMEOUT = 60.0
 class ChildPool:
     """The child processes of one worker.
 
-    There are as many processes as process tasks that run concurrently. Processes are kept warm between jobs.
+    There are as many processes as process tasks that run concurrently. Processes are kept warm between jobs. `log` returns how a
+    new process logs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log: Callable[[], LogOptions]) -> None:
+        self._log = log
         self._idle: list[ChildProcess] = []
         self._all: set[ChildProcess] = set()
 
@@ -81,22 +86,36 @@ class ChildPool:
         self._idle.clear()
 
     async def _start(self) -> "ChildProcess":
-        child = ChildProcess(*await start_module("sidelane.worker.child_main"))
+        parent_end, child_end = socket.socketpair()
+        with child_end:
+            descriptor = child_end.fileno()
+            started = await start_module("sidelane.worker.child_main", str(descriptor), files=[descriptor])
+        child = ChildProcess(*started, parent_end)
         self._all.add(child)
+        await child.configure(self._log())
         return child
 
 
 class ChildProcess:
-    """One child process and the socket to it."""
+    """One child process and the sockets to it. `stack_end` is that for requests for stacks."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        stack_end: socket.socket,
     ) -> None:
         self._process = process
         self._reader = reader
         self._writer = writer
         self._prepared: set[str] = set()
+        self.stacks = ChildStacks(stack_end, process.pid)
         self.alive = True
+
+    async def configure(self, log: LogOptions) -> None:
+        """Let the child log in this way."""
+        await self._send(pack({"log": asdict(log)}))
 
     async def prepare(self, task: AnyTask) -> None:
         """Let the child import a task and open its resources, once.
@@ -119,16 +138,24 @@ class ChildProcess:
         self._prepared.add(task.name)
 
     async def execute(
-        self, task: AnyTask, arguments: str, context: Context, submit: Submit, *, version: int, failures: int | None
+        self,
+        task: AnyTask,
+        arguments: str,
+        context: Context,
+        submit: Submit,
+        *,
+        version: int,
+        failures: int | None,
+        log_size: int,
     ) -> tuple[Outcome, bool]:
         """Run one attempt with arguments that this version of the task stored. Return its outcome, and whether it was throttled.
 
-        `submit` is called for jobs that the task submits, and `failures` is as for `classify_error`. Raises `ProcessDied` if the
-        child dies meanwhile.
+        `submit` is called for jobs that the task submits, and `failures` is as for `classify_error`. Up to `log_size` bytes of
+        records are kept. Raises `ProcessDied` if the child dies meanwhile.
         """
         values = {each.name: getattr(context, each.name) for each in fields(context) if each.name not in NOT_SENT}
         request = {"task": task.name, "arguments": arguments, "version": version, "failures": failures}
-        await self._send(pack({**request, "context": values}))
+        await self._send(pack({**request, "context": values, "log_size": log_size}))
         while line := await self._receive():
             message = unpack(line)
             if "event" in message:
@@ -149,14 +176,18 @@ class ChildProcess:
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
                 await asyncio.wait_for(self._wait_for_end(), grace)
             self._kill()
-        self._writer.close()
+        self._close()
         await self._process.wait()
 
     async def _died(self) -> ProcessDied:
         self.alive = False
-        self._writer.close()
+        self._close()
         code = await self._process.wait()
         return ProcessDied(f"The process that ran the task ended under it ({describe_exit(code)}).")
+
+    def _close(self) -> None:
+        self._writer.close()
+        self.stacks.close()
 
     async def _wait_for_end(self) -> None:
         while line := await self._receive():

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,15 @@ from sidelane.model.history import Usage
 from sidelane.model.job import Failure, JobSpec, Submission
 from sidelane.model.outcome import Failed, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
+from sidelane.model.settings import Settings
+from sidelane.processes.logs import LogOptions
 from sidelane.stores.serialization import dump_spec, load_spec
+
+
+def log_options(name: str, settings: Settings) -> LogOptions:
+    """Return how a process that this one starts logs: from this process's level on, in the format of the settings."""
+    level = logging.getLogger().getEffectiveLevel()
+    return LogOptions(name=name, level=level, format=settings.log_format, release=settings.release)
 
 
 def pack(message: Mapping[str, Any]) -> bytes:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, Iterator
+import threading
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack, aclosing, closing
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,7 +13,7 @@ from pydantic import BaseModel
 from sidelane.model.codec import check_size
 from sidelane.model.errors import PayloadTooLarge
 from sidelane.model.event import NewEvent, model_event, token_event
-from sidelane.tasks.context import Context, current_context
+from sidelane.tasks.context import Context
 from sidelane.tasks.registry import AnyTask, Middleware
 from sidelane.tasks.resources import Resources
 from sidelane.tasks.signature import Result
@@ -31,8 +32,10 @@ async def execute(
     middleware: list[Middleware],
     threads: Executor,
 ) -> str:
-    """Call a task's function with its resources, inside the lane's middleware, and return its result as JSON text."""
-    current_context.set(context)  # each attempt runs in its own asyncio task
+    """Call a task's function with its resources, inside the lane's middleware, and return its result as JSON text.
+
+    The caller has set `current_context`.
+    """
     call = _INVOKERS[task.signature.kind]
     if middleware or task.signature.uses:
         value = await _with_middleware(call, task, arguments, context, resources, middleware, threads)
@@ -137,7 +140,7 @@ async def _async_generator(
 async def _function(
     function: Callable[..., Any], arguments: dict[str, Any], context: Context, threads: Executor
 ) -> Any:
-    return await _in_thread(threads, lambda: function(**arguments))
+    return await _in_thread(threads, context, lambda: function(**arguments))
 
 
 async def _generator(
@@ -145,25 +148,28 @@ async def _generator(
 ) -> Any:
     def run() -> Any:
         yielded = YieldCollector(context)
-        items: Iterator[object] = function(**arguments)
-        for item in items:
-            context.check()  # stops the generator between two items, as on the loop
-            event = yielded.event(item)
-            if event is not None:
-                context.channel.put(event)
+        with closing(function(**arguments)) as items:
+            for item in items:
+                context.check()  # stops the generator between two items, as on the loop
+                event = yielded.event(item)
+                if event is not None:
+                    context.channel.put(event)
         return yielded.value
 
-    return await _in_thread(threads, run)
+    return await _in_thread(threads, context, run)
 
 
-async def _in_thread(threads: Executor, function: Callable[[], Any]) -> Any:
+async def _in_thread(threads: Executor, context: Context, function: Callable[[], Any]) -> Any:
     variables = contextvars.copy_context()
 
     def run() -> Any:
+        context.channel.thread = threading.get_ident()
         try:
             return variables.run(function)
         except StopIteration as error:  # a future cannot raise it
             raise RuntimeError("the task raised StopIteration") from error
+        finally:
+            context.channel.thread = None
 
     return await asyncio.get_running_loop().run_in_executor(threads, run)
 

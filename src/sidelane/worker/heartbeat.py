@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from sidelane.model.errors import StoreError
@@ -15,9 +14,11 @@ from sidelane.model.job import Lease
 from sidelane.model.outcome import AttemptResult, LeaseStatus, Released
 from sidelane.model.worker import WorkerInfo
 from sidelane.outage import RetryUntilAvailable
-from sidelane.stores.contract import Subscription, worker_topic
+from sidelane.stores.contract import worker_topic
 from sidelane.telemetry.loop import LoopMeter
 from sidelane.worker.blocked_loop import BlockedLoop, RunningJob
+from sidelane.worker.stack import LoopStacks
+from sidelane.worker.stack_responder import RequestSource, StackResponder
 
 HEARTBEATS_PER_LEASE = 3
 
@@ -52,22 +53,21 @@ class LoopWatchdog:
         return self._seconds
 
 
-class HeartbeatSource(Protocol):
+class HeartbeatSource(RequestSource, Protocol):
     """The part of a job source that heartbeats use; see `stores.contract.JobSource`."""
 
     async def heartbeat(self, worker: WorkerInfo, leases: Sequence[Lease], *, lease: float) -> list[LeaseStatus]: ...
     async def finish(self, reports: Sequence[AttemptResult]) -> list[bool]: ...
-    def watch(self, *topics: str) -> AbstractAsyncContextManager[Subscription]: ...
     async def close(self) -> None: ...
 
 
 class Heartbeat:
     """Renews leases every third of a lease, and immediately when the store notifies that a job should stop.
 
-    `leases`, `jobs` and `info` are called in this thread; `on_statuses` is called on the main loop, with leases that are lost or
-    cancelled. If the main loop is blocked for a second, the log names the cause. If it has been blocked for a lease, the process
-    releases the other jobs and ends, provided that `exit_when_stuck` is true. Otherwise its leases are renewed no more, so that
-    other workers take over its jobs (rule 4).
+    The same thread answers requests for stacks. `leases`, `jobs` and `info` are called in this thread; `on_statuses` is called on
+    the main loop, with leases that are lost or cancelled. If the main loop is blocked for a second, the log names the cause. If it
+    has been blocked for a lease, the process releases the other jobs and ends, provided that `exit_when_stuck` is true. Otherwise
+    its leases are renewed no more, so that other workers take over its jobs (rule 4).
     """
 
     def __init__(
@@ -128,11 +128,23 @@ class Heartbeat:
                 self._renewing.failed(error)
                 await self._pause(self._interval)
                 continue
+            answering = asyncio.create_task(self._stack_responder(source).run())
             try:
                 await self._renew_until_stopped(source)
+            except StoreError as error:  # it could not be watched
+                self._renewing.failed(error)
+                await self._pause(self._interval)
             finally:
+                answering.cancel()
+                await asyncio.wait([answering])
                 await source.close()
         watching.cancel()
+
+    def _stack_responder(self, source: HeartbeatSource) -> StackResponder:
+        stacks = LoopStacks(self._main, self._main_thread)
+        return StackResponder(
+            source, jobs=self._jobs, stacks=stacks, worker=self._info().id, interval=self._interval
+        )  # fmt: skip
 
     async def _watch_main_loop(self) -> None:
         """Log once when the main loop has not responded for a second, if jobs run on it.

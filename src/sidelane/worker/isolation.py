@@ -10,13 +10,13 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from sidelane.model.settings import Settings
 from sidelane.processes.child import start_module
 from sidelane.processes.exit_code import describe_exit
 from sidelane.tasks.registry import Registry
-from sidelane.worker.child_protocol import pack, unpack, write_line
+from sidelane.worker.child_protocol import log_options, pack, unpack, write_line
 
 MIN_PROCESSES, SLOTS_PER_PROCESS = 2, 16
 """The minimum number of isolation workers that a worker may run, and the number of slots for each further one."""
@@ -130,7 +130,7 @@ class IsolationWorkers:
         )
         options = {
             "task": [task.function.__module__, task.name], "name": process.name, "queues": [*self._queues],
-            "idle": IDLE_TIMEOUT, "level": logging.getLogger().getEffectiveLevel(),
+            "idle": IDLE_TIMEOUT, "log": asdict(log_options(process.name, self._settings)),
         }  # fmt: skip
         write_line(process.writer, pack(options))
         try:

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 
 from sidelane.processes.child import connect_to_parent
 from sidelane.processes.exit_code import Exit
-from sidelane.processes.logs import log_to_stderr
+from sidelane.processes.logs import LogOptions, log_to_stderr
+from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.worker.child_main import find_task
 from sidelane.worker.child_protocol import pack, unpack
 from sidelane.worker.worker import Worker
@@ -21,7 +22,7 @@ async def main(descriptor: int) -> NoReturn:
     """Work for the parent at the other end of this socket, and exit, even if a task's thread still runs."""
     reader, writer = await connect_to_parent(descriptor)
     options = unpack(await reader.readline())
-    log_to_stderr(options["name"], options["level"])
+    log_to_stderr(LogOptions(**options["log"]), JobLogFilter())
     status = Exit.DONE
     try:
         await _work(options, reader, writer)

@@ -56,6 +56,7 @@ class LoopChannel:
     def __init__(
         self, events: EventBuffer, client: TaskClient, is_stopping: Callable[[], bool], *, usage: UsageMeter
     ) -> None:
+        self.thread: int | None = None
         self.registry = client.registry
         self.report_usage = usage.add
         self._events = events
@@ -85,6 +86,7 @@ class ThreadChannel:
         usage: UsageMeter,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
+        self.thread: int | None = None
         self.registry = client.registry
         self.report_usage = usage.add
         self._events = events

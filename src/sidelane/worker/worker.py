@@ -30,6 +30,7 @@ from sidelane.worker.attempt_telemetry import AttemptTelemetry
 from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.capacity import QueueShare
 from sidelane.worker.child_pool import ChildPool
+from sidelane.worker.child_protocol import log_options
 from sidelane.worker.fetcher import JobFetcher
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, HeartbeatSource
 from sidelane.worker.isolation import IsolationWorkers
@@ -94,7 +95,7 @@ class Worker:
         client: TaskClient,
         shares: Sequence[QueueShare],
         name: str = "worker",
-        background_services: Sequence[BackgroundService] = (),
+        background_services: Callable[["Worker"], Sequence[BackgroundService]] = lambda worker: (),
         on_progress: Callable[[JobRecord], None] = lambda record: None,
         exit_when_stuck: bool = False,
     ) -> None:
@@ -108,7 +109,7 @@ class Worker:
         self._isolation = IsolationWorkers(
             registry, settings, name=name, queues=list(self._capacities[0].queues), slots=self._capacities[0].total
         )
-        self._services = background_services
+        self._services = background_services(self)
         self._on_progress = on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
@@ -119,10 +120,11 @@ class Worker:
         self._telemetry = AttemptTelemetry(client.telemetry, self.id)
         self._loop_meter = LoopMeter(client.telemetry, interval=settings.lease_duration / HEARTBEATS_PER_LEASE / 4)
         self._resources = Resources(registry.overrides)
-        self._children = ChildPool()
+        self._children = ChildPool(lambda: log_options(name, settings))
         self._threads = ThreadPoolExecutor(settings.concurrency, "sidelane-task")
         self._reporter = Reporter(
-            source, on_lost=self._on_lost, on_reported=self._on_reported, on_appended=self._on_appended
+            source, on_lost=lambda append: self._on_lease_statuses([(append.lease, LeaseStatus.LOST)]),
+            on_reported=self._on_reported, on_appended=self._on_appended,
         )  # fmt: skip
         self._runtime = Runtime(
             registry=registry, resources=self._resources, settings=settings, threads=self._threads,
@@ -140,8 +142,7 @@ class Worker:
             open_source, lease=settings.lease_duration, meter=self._loop_meter, leases=self._leases, jobs=self._jobs,
             info=self.info, on_statuses=self._on_lease_statuses, exit_when_stuck=exit_when_stuck,
         )  # fmt: skip
-        self._drain = asyncio.Event()
-        self._stop_now = asyncio.Event()
+        self._drain, self._stop_now = asyncio.Event(), asyncio.Event()
         self._stopped = False
         self._opening_resources: asyncio.Timeout | None = None
 
@@ -270,6 +271,7 @@ class Worker:
         self._stopped = True
         for task in self._running:
             task.cancel()
+        self._telemetry.lost(*self._attempts.values())
         await asyncio.to_thread(self._heartbeat.stop)
         await self._children.close()
         self._isolation.close()
@@ -321,9 +323,8 @@ class Worker:
         return self._running | self._isolation.running
 
     def _start(self, claimed: Claimed, claimed_at: float) -> None:
-        attempt = Attempt(claimed, self._runtime, claimed_at)
+        attempt = Attempt(claimed, self._runtime, claimed_at, self._telemetry.started(claimed))
         self._attempts[claimed.lease] = attempt
-        self._telemetry.started(claimed)
         task = attempt.start()
         self._running.add(task)
         task.add_done_callback(lambda ended: self._on_end(attempt, ended))
@@ -337,6 +338,8 @@ class Worker:
         self.finished += capacity is self._capacities[0]
         if not attempt.reported:
             self._attempts.pop(attempt.lease, None)
+        if attempt.lost or ended.cancelled() or ended.exception():
+            self._telemetry.lost(attempt)
         if not ended.cancelled() and (error := ended.exception()) is not None:
             logger.error("internal error while running job %s", attempt.record.id, exc_info=error)
         for fetcher in self._fetchers:
@@ -344,8 +347,8 @@ class Worker:
 
     def _on_reported(self, result: AttemptResult, accepted: bool) -> None:
         attempt = self._attempts.pop(result.lease, None)
-        if accepted and attempt is not None:
-            self._telemetry.ended(attempt, result)
+        if attempt is not None:
+            self._telemetry.ended(attempt, result, accepted=accepted)
         if not accepted:
             logger.warning("job %s had been given to another worker; this one's result is ignored", result.lease.job_id)
 
@@ -357,9 +360,6 @@ class Worker:
         if any(event.name == PROGRESS for event in append.entries):
             self._on_progress(attempt.record)
 
-    def _on_lost(self, append: EventAppend) -> None:
-        self._on_lease_statuses([(append.lease, LeaseStatus.LOST)])
-
     def _on_lease_statuses(self, changed: Sequence[tuple[Lease, LeaseStatus]]) -> None:
         for lease, status in changed:
             attempt = self._attempts.get(lease)
@@ -370,7 +370,7 @@ class Worker:
             attempt.stop(StopReason.LOST if status is LeaseStatus.LOST else StopReason.CANCEL)
 
     def _jobs(self) -> list[RunningJob]:
-        return [attempt.as_running_job() for attempt in list(self._attempts.values()) if not attempt.finished]
+        return [job for attempt in list(self._attempts.values()) if (job := attempt.as_running_job()) is not None]
 
     def _leases(self) -> list[Lease]:
         return [attempt.lease for attempt in list(self._attempts.values()) if not attempt.past_grace]

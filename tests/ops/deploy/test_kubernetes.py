@@ -5,8 +5,11 @@ from typing import Any
 
 import kubernetes_validate
 import yaml
+from fastapi import FastAPI
 
 from sidelane.ops.deploy.kubernetes import kubernetes_files
+from sidelane.web import Jobs
+from tests.ops.deploy import ticker
 from tests.ops.deploy.facts import SERVICE, TICKER, facts
 
 VERSION = "1.31"
@@ -17,6 +20,8 @@ def manifests(folder: Path, text: str = SERVICE, name: str = "shop") -> tuple[di
     (file,) = kubernetes_files(facts(folder, text, name=name), None)
     documents = list(yaml.safe_load_all(file.text))
     for document in documents:
+        if document["kind"] == "ScaledObject":  # KEDA's, not a part of Kubernetes
+            continue
         kubernetes_validate.validate(document, VERSION, strict=True)
     return {(each["kind"], each["metadata"]["name"]): each for each in documents}, file.text
 
@@ -83,7 +88,31 @@ def test_service_without_secrets_needs_no_secret(tmp_path: Path) -> None:
     assert all(len(name) <= 63 for _, name in found)
 
 
-def test_scaling_by_keda_is_a_comment_until_figures_are_served(tmp_path: Path) -> None:
-    text = manifests(tmp_path)[1]
-    assert "# kind: ScaledObject" in text
-    assert "Sidelane does not serve such an\n# address yet." in text
+AUTOSCALED = SERVICE.replace(
+    'queues = ["chat"]\nprocesses = 2', 'queues = ["chat"]\nconcurrency = 20\nautoscale = "2..8"'
+)
+
+
+def test_autoscaled_group_has_a_scaled_object_that_asks_the_api(tmp_path: Path) -> None:
+    app = FastAPI()
+    app.include_router(Jobs(ticker.lane, user=None).scale, prefix="/internal")
+    (file,) = kubernetes_files(facts(tmp_path, AUTOSCALED, application=app), None)
+    found = {(each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(file.text)}
+    scaled = found["ScaledObject", "shop-chat"]["spec"]
+    assert scaled["scaleTargetRef"] == {"name": "shop-chat"}
+    assert (scaled["minReplicaCount"], scaled["maxReplicaCount"], scaled["cooldownPeriod"]) == (2, 8, 300)
+    (trigger,) = scaled["triggers"]
+    assert trigger["type"] == "metrics-api"
+    assert trigger["metadata"] == {
+        "url": "http://shop-general:8001/internal/scale?queue=chat&slots=20",
+        "valueLocation": "desired_workers",
+        "targetValue": "1",
+    }
+    assert "replicas" not in found["Deployment", "shop-chat"]["spec"]
+    assert found["Deployment", "shop-rest"]["spec"]["replicas"] == 0
+    assert ("ScaledObject", "shop-rest") not in found
+
+
+def test_scaled_object_says_if_no_application_has_the_route(tmp_path: Path) -> None:
+    _, text = manifests(tmp_path, AUTOSCALED)
+    assert "# CHANGE THIS: no application includes `jobs.scale`" in text

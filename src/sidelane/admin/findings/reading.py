@@ -118,7 +118,7 @@ def _without_payload(record: JobRecord) -> JobRecord:
 
 
 def worker_exits(entries: Iterable[JournalEntry]) -> Iterator[WorkerExit]:
-    """Yield what entries of the journal `WORKER_EXITS` say."""
+    """Yield the entries of the journal `WORKER_EXITS` as values."""
     for entry in entries:
         found = json.loads(entry.text)
         name = found["worker"].partition(":")[0]  # an id is name:host:process:nonce

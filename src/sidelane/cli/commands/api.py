@@ -12,11 +12,12 @@ import typer
 
 from sidelane.cli.group_options import ChildFlags, ReportingParentFlags, parent_options, reporting
 from sidelane.cli.locate import load_object, loaded_lanes
-from sidelane.cli.options import LogLevel, expand_options, level_of
+from sidelane.cli.options import LogLevel, expand_options, level_of, log_options
 from sidelane.model.errors import ConfigurationError
 from sidelane.processes.child import SIDELANE, exit_with_parent
 from sidelane.processes.group_main import become_parent
 from sidelane.processes.logs import log_to_stderr
+from sidelane.tasks.job_log_filter import JobLogFilter
 
 if TYPE_CHECKING:
     from sidelane.web.server import ApiServer
@@ -76,7 +77,7 @@ def api(
     from sidelane.web.server import DEFAULT_OPTIONS, ApiServer
 
     exit_with_parent(child.parent)
-    log_to_stderr("" if child.report is None else name, level)
+    log_to_stderr(log_options("" if child.report is None else name, level), JobLogFilter())
     if level != "DEBUG":
         logging.getLogger("uvicorn.error").setLevel("WARNING")  # each start and stop logs several lines
     server = ApiServer(load_application(application), linger=child.linger, **{**DEFAULT_OPTIONS, **options})

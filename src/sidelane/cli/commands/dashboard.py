@@ -8,7 +8,7 @@ import typer
 
 from sidelane.app import Sidelane
 from sidelane.cli.locate import load_lane
-from sidelane.cli.options import LogLevel, WorkersLane, level_of
+from sidelane.cli.options import LogLevel, WorkersLane, level_of, log_options
 from sidelane.cli.output.console import stderr
 from sidelane.configuration import load_settings
 from sidelane.processes.listen import format_address, open_listener
@@ -35,7 +35,7 @@ def dashboard(
     """
     import uvicorn
 
-    log_to_stderr("", level_of(log_level))
+    log_to_stderr(log_options("", level_of(log_level)))
     named = lane or load_settings().settings.lane
     application = standalone(load_lane(lane) if named else Sidelane(), title=title)
     logging.getLogger("uvicorn").setLevel("WARNING")  # each start and stop logs several lines

@@ -1,6 +1,8 @@
-"""`sidelane jobs`: list, show, explain, watch, cancel, requeue and duplicate jobs."""
+"""`sidelane jobs`: list, show, explain, watch, submit, cancel and requeue jobs, and show what they logged and where they are."""
 
 import time
+from collections.abc import Callable
+from contextlib import aclosing
 from typing import Annotated
 
 import typer
@@ -8,8 +10,10 @@ from rich.text import Text
 
 from sidelane.admin.actions import ActionResult, cancel_each, cancel_jobs, duplicate_job, requeue_jobs, submit_job
 from sidelane.admin.arguments import check_arguments, users_tasks
-from sidelane.admin.documents import job_document
+from sidelane.admin.documents import Document, job_document
+from sidelane.admin.job_logs import job_logs
 from sidelane.admin.jobs import job_detail, job_ids_of, list_jobs, situation_of
+from sidelane.admin.stack import DEFAULT_TIMEOUT, MAX_TIMEOUT, job_stack
 from sidelane.admin.why import explain, explanation_document
 from sidelane.cli.locate import load_lane, with_client, with_jobs
 from sidelane.cli.options import (
@@ -23,8 +27,9 @@ from sidelane.cli.options import (
     expand_options,
     input_of,
 )
-from sidelane.cli.output.console import output, print_json, stderr, write
-from sidelane.cli.output.job_detail import print_explanation, print_job
+from sidelane.cli.output.console import output, print_json, print_json_line, stderr, write
+from sidelane.cli.output.job_detail import print_explanation, print_job, print_stack
+from sidelane.cli.output.job_logs import JobLogPrinter
 from sidelane.cli.output.job_table import jobs_table
 from sidelane.cli.output.results import CHECK, confirm, print_cancelled, print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
@@ -36,7 +41,8 @@ from sidelane.stores.factory import redact_url
 
 commands = typer.Typer(
     cls=DefaultListGroup,
-    help="List, show, explain, watch, submit, cancel and requeue jobs. Without a command: list them.",
+    help="List, show, explain, watch, submit, cancel and requeue jobs, or show what one does now or has logged. Without a command: "
+    "list them.",
 )
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or its first characters.", show_default=False)]
@@ -92,6 +98,29 @@ def why(job_id: JobId, *, common: Common) -> None:
 
 @commands.command()
 @expand_options
+def stack(
+    job_id: JobId,
+    *,
+    timeout: Annotated[
+        float,
+        typer.Option(min=0.0, max=MAX_TIMEOUT, metavar="SECONDS", help="Seconds to wait for the worker's answer."),
+    ] = DEFAULT_TIMEOUT,
+    common: Common,
+) -> None:
+    """Show what a running job does now: the stack of its coroutine, thread or child process, which its worker sends.
+
+    The exit code is 1 if there is no stack, with the reason: the job does not run, runs elsewhere, or its worker does not answer.
+    """
+    found = with_jobs(common.settings(), [job_id], lambda client, ids: job_stack(client, ids[0], timeout=timeout))
+    if common.as_json:
+        print_json(found.document())
+    else:
+        print_stack(found)
+    raise typer.Exit(Exit.DONE if found.stack else Exit.FAILED)
+
+
+@commands.command()
+@expand_options
 def watch(job_id: JobId, *, common: Common) -> None:
     """Follow a job live until it ends: tokens go to stdout, progress and messages to stderr.
 
@@ -101,6 +130,38 @@ def watch(job_id: JobId, *, common: Common) -> None:
     state = with_jobs(common.settings(), [job_id], lambda client, ids: watch_job(client, ids[0], view))
     exits = {State.FAILED: Exit.FAILED, State.CANCELLED: Exit.CANCELLED}
     raise typer.Exit(exits.get(state, Exit.DONE))
+
+
+@commands.command()
+@expand_options
+def logs(
+    job_id: JobId,
+    *,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with new records, until the job ends.", show_default=False)
+    ] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Only records of this attempt.", show_default=False)
+    ] = None,
+    common: Common,
+) -> None:
+    """Show what a job has logged, if its task is declared with `keep_logs=True`. With --json: one record per line."""
+    show: Callable[[Document], None] = print_json_line if common.as_json else JobLogPrinter()
+
+    async def show_all(client: Client, ids: list[str]) -> tuple[str, int]:
+        count = 0
+        async with aclosing(job_logs(client, ids[0], attempt=attempt, follow=follow)) as records:
+            async for record in records:
+                show(record)
+                count += 1
+        return ids[0], count
+
+    found, count = with_jobs(common.settings(), [job_id], show_all)
+    if not count:
+        which = "" if attempt is None else f" of attempt {attempt}"
+        stderr().print(
+            f"Job {found} has no log records{which}.\nA task declared with @lane.task(keep_logs=True) keeps them."
+        )
 
 
 @commands.command()

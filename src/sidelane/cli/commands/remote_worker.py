@@ -7,9 +7,10 @@ import typer
 
 from sidelane.app import Sidelane
 from sidelane.cli.locate import load_lane
-from sidelane.cli.options import Concurrency, LogLevel, WorkersLane, level_of
+from sidelane.cli.options import Concurrency, LogLevel, WorkersLane, level_of, log_options
 from sidelane.cli.worker_main import run_and_exit, run_worker, task_names
 from sidelane.processes.logs import log_to_stderr
+from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.transports.contract import Endpoint
 from sidelane.transports.endpoints import parse
 
@@ -50,7 +51,7 @@ def remote_worker(
     options = RemoteWorkerOptions(
         receive_from=parse(receive_from), reply_to=parse(reply_to), name=name, concurrency=concurrency
     )
-    log_to_stderr(name, level_of(log_level))
+    log_to_stderr(log_options(name, level_of(log_level)), JobLogFilter())
     loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
     run_and_exit(lambda: _run(loaded, options), debug=debug)

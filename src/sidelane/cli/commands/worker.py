@@ -22,6 +22,7 @@ from sidelane.cli.options import (
     WorkersLane,
     expand_options,
     level_of,
+    log_options,
     slots_by_queue,
     worker_arguments,
 )
@@ -36,6 +37,7 @@ from sidelane.processes.logs import log_to_stderr
 from sidelane.processes.parent import Report
 from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
+from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.transports.contract import Endpoint
 from sidelane.worker.worker import Worker
 
@@ -116,7 +118,7 @@ def worker(
             parent_options("worker", name, command, flags, processes=count, max_jobs=max_jobs, log_level=level)
         )
     exit_with_parent(child.parent)
-    log_to_stderr("" if options.development else options.worker_name, level)
+    log_to_stderr(log_options("" if options.development else options.worker_name, level), JobLogFilter())
     loaded = load_lane(lane)
     debug = bool(ctx.find_root().params.get("debug"))
     run_and_exit(lambda: _run(loaded, options, slots, child), debug=debug)

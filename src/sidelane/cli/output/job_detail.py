@@ -13,10 +13,11 @@ from rich.text import Text
 
 from sidelane.admin.documents import error_text, problem_text
 from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
-from sidelane.admin.timeline import time_spent
+from sidelane.admin.stack import JobStack
+from sidelane.admin.timeline import time_spent, tokens_per_second
 from sidelane.admin.why import MAX_POSITION, NOW, Explanation, explain
 from sidelane.callbacks.status import CallbackRecord
-from sidelane.cli.output.console import output, write
+from sidelane.cli.output.console import output, warning, write
 from sidelane.cli.output.states import DOTS, STYLES, attempts, one_line, run_time, state_text
 from sidelane.cli.output.tables import Columns, facts_grid, fit_table
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
@@ -63,6 +64,22 @@ def print_explanation(console: Console, explanation: Explanation, *, warn: bool)
     write(console, facts_grid([(title.lower(), Text(text, mark if title == NOW else "")) for title, text in texts]))
 
 
+def print_stack(found: JobStack) -> None:
+    """Print what a job does now, or the reason why that is not known."""
+    console, record = output(), found.record
+    write(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, time.time())))
+    if found.stack is None:
+        write(console, warning(found.notice))
+        return
+    worker = _worker(record, found.lookup.worker)
+    write(
+        console,
+        facts_grid([("attempt", attempts(record)), ("worker", worker), ("now", f"it {found.stack.activity}")]),
+    )
+    if found.stack.text:
+        write(console, _indented(Text(found.stack.text.rstrip())))
+
+
 def callbacks_table(console: Console, records: Sequence[CallbackRecord], now: float) -> Table:
     """Return a table of a job's callbacks. `now` is in seconds since 1970."""
     return fit_table(console, CALLBACK_COLUMNS, [_callback_row(record, now) for record in records])
@@ -101,6 +118,7 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
         ("time spent", _time_spent(record, now)),
         ("error", Text(one_line(error, len(error)), "red") if (error := error_text(record)) else ""),
         ("attempt", attempts(record)),
+        ("used", _usage(record)),
         ("worker", _worker(record, detail.lookup.worker)),
         ("dispatched", f"to {sent.to}, until {timestamp(sent.until)}" if sent else ""),
         ("events", str(record.last) if record.last else ""),
@@ -111,6 +129,18 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
 
 def _time_spent(record: JobRecord, now: float) -> str:
     return ", ".join(f"{duration(seconds)} {phase}" for phase, seconds in time_spent(record, now).items())
+
+
+def _usage(record: JobRecord) -> str:
+    """Return what all attempts of a job used, with the tokens per second of a finished job."""
+    usage, rate = record.usage, tokens_per_second(record)
+    parts = [
+        f"{usage.input_tokens:,} input tokens" if usage.input_tokens else "",
+        f"{usage.output_tokens:,} output tokens" if usage.output_tokens else "",
+        "" if rate is None else f"{rate:,.1f} tokens/s",
+        f"cost {usage.cost:.6g}" if usage.cost else "",
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _timeline(record: JobRecord) -> RenderableType:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from sidelane.cli.output.console import output, stderr, warning, write
+from sidelane.cli.output.scaling import print_autoscaled
 from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time
@@ -67,6 +68,9 @@ def print_status(document: Document, *, processes: bool) -> None:
         rows = [_process_row(process, time.time()) for group in chosen for process in group["processes"]]
         if rows:
             _table(PROCESSES, rows, gap=True)
+        if autoscaled := [each for each in groups if each["autoscale"]]:
+            output().print()
+            print_autoscaled(autoscaled)
         for text in _errors(groups):
             stderr().print(text)
     rows = [_queue_row(each) for each in document["queues"] if _used(each)]

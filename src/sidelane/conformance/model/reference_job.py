@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sidelane.model.batch import BatchSpec
-from sidelane.model.event import PROGRESS, TRUNCATED_EVENT, NewEvent
+from sidelane.model.event import LOG, PROGRESS, TRUNCATED_EVENT, NewEvent
 from sidelane.model.job import JobSpec, Lease, State
 
 
@@ -49,7 +49,8 @@ class ReferenceJob:
         """Write one event, or a truncated event if it is the first that exceeds the maximum size of the log."""
         if self.log_size > self.spec.max_log_size:
             return
-        self.log_size += len(entry.name.encode()) + len(entry.data.encode())
+        if entry.name != LOG:
+            self.log_size += len(entry.name.encode()) + len(entry.data.encode())
         fits = self.log_size <= self.spec.max_log_size
         written = entry if fits else TRUNCATED_EVENT
         self.log.append(ExpectedEvent(written.name, written.data, (self.attempt, self.gaps)))

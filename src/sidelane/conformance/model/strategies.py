@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from sidelane.model.batch import BatchSpec
-from sidelane.model.event import NewEvent
+from sidelane.model.event import LOG, NewEvent
 from sidelane.model.job import FINISHED, MAX_LOG_SIZE, REMOVED, Failure, FollowUp, JobSpec, State
 from sidelane.model.limit import Limit
 from sidelane.model.outcome import Cancelled, Dispatched, Failed, Lost, Outcome, Released, Retried, Succeeded
@@ -29,7 +29,9 @@ numbers = st.integers(0, 1_000)
 isolation = st.sampled_from([False, False, True])
 delays = st.sampled_from([0.0, 0.0, 0.0, 5.0, 13.0])
 entries = st.lists(
-    st.builds(NewEvent, st.sampled_from(["token", "progress", "stage"]), st.sampled_from(['"x"', "1", '{"n": null}'])),
+    st.builds(
+        NewEvent, st.sampled_from(["token", "progress", "stage", LOG]), st.sampled_from(['"x"', "1", '{"n": null}'])
+    ),
     max_size=3,
 ).map(tuple)
 timeouts = st.sampled_from([5.0, 13.0, 37.0, 500.0])

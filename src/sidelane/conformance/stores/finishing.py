@@ -3,11 +3,14 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from sidelane.conformance.stores.actions import (
     FOLLOW_UP,
     LEASE,
     append_tokens,
     claim,
+    claim_job,
     end_event,
     event_texts,
     failure,
@@ -22,8 +25,9 @@ from sidelane.conformance.stores.actions import (
 )
 from sidelane.conformance.stores.fixtures import StoreSuite
 from sidelane.model.event import END
-from sidelane.model.job import FINISHED, FollowUp, JobSpec, State
-from sidelane.model.outcome import AttemptResult, Cancelled, Failed, Outcome, Released, Retried, Succeeded
+from sidelane.model.history import MAX_USAGE, NO_USAGE, Usage
+from sidelane.model.job import FINISHED, FollowUp, JobSpec, Query, State
+from sidelane.model.outcome import AttemptResult, Cancelled, Failed, Lost, Outcome, Released, Retried, Succeeded
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
 
@@ -113,6 +117,47 @@ class AttemptOutcomes(StoreSuite):
         reports = [AttemptResult(lease=each.lease, outcome=Succeeded("1")) for each in (stale, fresh)]
         assert await store.finish(reports) == [False, True]
         assert (await record(store, "b")).state is State.SUCCEEDED
+
+
+class UsageOfJobs(StoreSuite):
+    """A job keeps what its attempts used together."""
+
+    async def test_a_new_job_has_used_nothing(self, store: Store) -> None:
+        await finish(store, await start(store, *specs("a")), Succeeded("1"))
+        assert (await record(store, "a")).usage == NO_USAGE
+
+    @pytest.mark.parametrize(
+        "outcome", [Succeeded("1"), Failed(failure()), Cancelled(), Retried(failure()), Released(), Lost(failure())]
+    )
+    async def test_every_outcome_counts_once(self, store: Store, outcome: Outcome) -> None:
+        used = Usage(input_tokens=10, output_tokens=3, cost=0.25)
+        claimed = await start(store, *specs("a"))
+        for _ in range(2):  # a repeated call adds nothing
+            assert await finish(store, claimed, outcome, usage=used)
+        assert (await record(store, "a")).usage == used
+        assert [job.usage for job in await store.list_jobs(Query())] == [used]
+
+    async def test_attempts_are_added_up_across_a_requeue(self, store: Store) -> None:
+        used = Usage(input_tokens=10, output_tokens=3, cost=0.25)
+        await finish(store, await start(store, *specs("a")), Retried(failure()), usage=used)
+        await finish(store, await claim_job(store, "a"), Failed(failure()), usage=used)
+        await store.requeue(["a"])
+        claimed = await claim_job(store, "a")
+        assert claimed.record.usage == Usage(input_tokens=20, output_tokens=6, cost=0.5)
+        await finish(store, claimed, Succeeded("1"), usage=Usage(cost=0.000001))
+        assert (await record(store, "a")).usage == Usage(input_tokens=20, output_tokens=6, cost=0.500001)
+
+    async def test_a_lost_lease_adds_nothing(self, store: Store, clock: ManualClock) -> None:
+        claimed = await start(store, *specs("a"))
+        await pass_time(store, clock, 3 * LEASE)
+        assert not await finish(store, claimed, Succeeded("1"), usage=Usage(input_tokens=7))
+        assert (await record(store, "a")).usage == NO_USAGE
+
+    async def test_sums_end_at_the_maximum(self, store: Store) -> None:
+        largest = Usage(input_tokens=MAX_USAGE, output_tokens=MAX_USAGE, cost=MAX_USAGE)
+        await finish(store, await start(store, *specs("a")), Retried(failure()), usage=largest)
+        await finish(store, await claim_job(store, "a"), Succeeded("1"), usage=largest)
+        assert (await record(store, "a")).usage == largest
 
 
 class FollowUps(StoreSuite):

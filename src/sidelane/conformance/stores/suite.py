@@ -18,7 +18,7 @@ from sidelane.conformance.stores.external_tasks import (
     ExternalJobTimeout,
 )
 from sidelane.conformance.stores.fairness import Fairness
-from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps
+from sidelane.conformance.stores.finishing import AttemptOutcomes, FollowUps, UsageOfJobs
 from sidelane.conformance.stores.history import HistoryOfAttempts, HistoryOfSubmits, HistoryOfUsage
 from sidelane.conformance.stores.history_cells import DepthSamples, HistoryCells, HistorySeries, TopUsers
 from sidelane.conformance.stores.history_waits import HistoryOfRuns, HistoryOfWaits
@@ -27,6 +27,7 @@ from sidelane.conformance.stores.leases import Fencing, LeaseExpiry
 from sidelane.conformance.stores.limit_release import SharedLimits, SlotRelease
 from sidelane.conformance.stores.limits_reject import RejectingLimitRelease, RejectingLimits
 from sidelane.conformance.stores.limits_replace import ReplacingLimits
+from sidelane.conformance.stores.log_records import LogRecords
 from sidelane.conformance.stores.maintenance import DatabaseCare
 from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
 from sidelane.conformance.stores.processes import Processes
@@ -69,7 +70,9 @@ class OneConnection(
     NewestEvents,
     AppendOrdinals,
     LogSize,
+    LogRecords,
     AttemptOutcomes,
+    UsageOfJobs,
     FollowUps,
     Cancellation,
     Requeue,

@@ -111,7 +111,7 @@ class ServiceFacts:
                 return math.ceil(LINGER + float(graceful))
             case WorkerGroup() if name in self.lanes:
                 lane = self.lanes[name]
-                queues = [queue.partition("=")[0] for queue in group.queues or ()] or list(lane.queues)
+                queues = self.queues_of(name)
                 environ = {**self.description.environment, **group.environment}
                 limit = load_settings(environ, self.description.folder).settings.shutdown_timeout
                 settings = (
@@ -121,6 +121,22 @@ class ServiceFacts:
                 return math.ceil(min(shutdown_timeout(settings, lane.registry, queues), DAY) + settings.cancel_grace)
             case _:
                 return math.ceil(COMMAND_STOP_TIMEOUT)
+
+    def queues_of(self, name: str) -> list[str]:
+        """Return the queues that a worker group serves."""
+        queues = [queue.partition("=")[0] for queue in self.worker_groups[name].queues or ()]
+        return queues or list(self.lanes[name].queues)
+
+    def slots_of(self, name: str) -> int:
+        """Return how many jobs one process of a worker group runs at once."""
+        group = self.worker_groups[name]
+        if group.concurrency is not None:
+            return group.concurrency
+        by_queue = [int(queue.partition("=")[2] or 0) for queue in group.queues or ()]
+        settings = load_settings(
+            {**self.description.environment, **group.environment}, self.description.folder
+        ).settings
+        return sum(by_queue) if by_queue and all(by_queue) else max(sum(by_queue), settings.concurrency)
 
     def grace_seconds(self, name: str) -> int:
         """Return after how many seconds the parent of a group may be killed: longer than its processes may take."""
@@ -148,7 +164,10 @@ class ServiceFacts:
         for name, group in self.description.groups.items():
             changes: dict[str, Any] = {}
             if isinstance(group, ApiGroup | WorkerGroup):
-                changes = {"health_port": group.health_port or HEALTH_PORT, "processes": processes or group.processes}
+                changes = {
+                    "health_port": group.health_port or HEALTH_PORT,
+                    **({"processes": processes} if processes else {}),
+                }
             if isinstance(group, ApiGroup):
                 changes["host"] = "0.0.0.0"  # noqa: S104 # nosec B104 - within a container
             yield name, group.model_copy(update=changes)

@@ -16,6 +16,8 @@ from sidelane.ops.deploy.facts import (
 from sidelane.ops.deploy.yaml_text import comment, flow, scalar
 from sidelane.ops.groups import ApiGroup, CommandGroup, Group, WorkerGroup
 from sidelane.ops.programs import Program
+from sidelane.sizing.scaling import Bounds
+from sidelane.web.routes import routes_of
 
 MIB = 2**20
 
@@ -30,22 +32,8 @@ BASE_MEMORY = 256 * MIB
 MAX_NAME = 63
 """Characters of a name in Kubernetes."""
 
-SCALED_OBJECT = """\
-# --- Scaling by load ---
-# KEDA can set `replicas` from a number that an HTTP address returns (trigger metrics-api). Sidelane does not serve such an
-# address yet. Until it does, set replicas here, or use a HorizontalPodAutoscaler on CPU. It will look like this:
-#
-# apiVersion: keda.sh/v1alpha1
-# kind: ScaledObject
-# metadata: {{name: {name}}}
-# spec:
-#   scaleTargetRef: {{name: {name}}}
-#   minReplicaCount: 1
-#   cooldownPeriod: 300
-#   triggers:
-#     - type: metrics-api
-#       metadata: {{url: "http://{api}/scale?group={group}", valueLocation: desired_workers, targetValue: "1"}}
-"""
+SCALE_DOWN_WINDOW = 300
+"""Seconds for which fewer pods must be enough before any stops."""
 
 
 def kubernetes_files(service: ServiceFacts, image: str | None) -> list[DeployFile]:
@@ -76,7 +64,9 @@ class _Manifests:
                 documents.append(self._kubernetes_service(name, program))
             if not isinstance(group, CommandGroup):
                 documents.append(self._budget(name))
-        return "---\n".join(documents) + self._scaling()
+            if isinstance(group, WorkerGroup) and group.bounds is not None:
+                documents.append(self._scaled_object(name, group.bounds))
+        return "---\n".join(documents)
 
     def _head(self) -> str:
         return f"""\
@@ -127,8 +117,11 @@ data:{"" if lines else " {}"}
 
     def _deployment(self, name: str, group: Group) -> str:
         program, full = self._programs[name], self._full(name)
+        processes = "one process each" if group.kind != "command" else "one process"
         replicas = group.processes if isinstance(group, ApiGroup | WorkerGroup) else 1
-        replicas = replicas if group.autostart else 0
+        count = f"  replicas: {replicas if group.autostart else 0}  # {processes}\n"
+        if isinstance(group, WorkerGroup) and group.autoscale is not None:
+            count = "  # no replicas: KEDA sets their number (see the ScaledObject below)\n"
         roll = (
             "  strategy: {type: Recreate}  # this group cannot run twice\n"
             if program.command.count("--stop-first")
@@ -144,7 +137,7 @@ metadata:
   name: {full}
   labels: {self._labels(name)}
 spec:
-  replicas: {replicas}  # {"one process each" if group.kind != "command" else "one process"}
+{count}\
 {roll}\
   selector:
     matchLabels: {self._labels(name)}
@@ -253,12 +246,42 @@ spec:
     matchLabels: {self._labels(name)}
 """
 
-    def _scaling(self) -> str:
-        worker = next(iter(self._service.worker_groups), None)
-        api = next(((name, group) for name, group in self._service.api_groups.items()), None)
-        if worker is None or api is None:
-            return ""
-        return SCALED_OBJECT.format(name=self._full(worker), api=f"{self._full(api[0])}:{api[1].port}", group=worker)
+    def _scaled_object(self, name: str, bounds: Bounds) -> str:
+        queues = "&".join(f"queue={queue}" for queue in self._service.queues_of(name))
+        return f"""\
+# KEDA asks the API how many pods the load of these queues wants. While there is no answer, the number stays. Each pod ends its jobs
+# before it stops. This needs KEDA in the cluster.
+apiVersion: keda.sh/v1alpha1
+kind: ScaledObject
+metadata:
+  name: {self._full(name)}
+  labels: {self._labels(name)}
+spec:
+  scaleTargetRef: {{name: {self._full(name)}}}
+  minReplicaCount: {bounds.least}  # 0 is possible too: the first job starts a pod
+  maxReplicaCount: {bounds.most}
+  cooldownPeriod: {SCALE_DOWN_WINDOW}
+  advanced:
+    horizontalPodAutoscalerConfig:
+      behavior: {{scaleDown: {{stabilizationWindowSeconds: {SCALE_DOWN_WINDOW}}}}}
+  triggers:
+    - type: metrics-api
+      metadata:
+{self._scale_url(f"?{queues}&slots={self._service.slots_of(name)}")}\
+        valueLocation: desired_workers
+        targetValue: "1"
+"""
+
+    def _scale_url(self, query: str) -> str:
+        """Return the line with the URL of the route for scaling, which an application of the service may include."""
+        for api, group in self._service.api_groups.items():
+            for route in routes_of(self._service.applications.get(group.app)):
+                if route.kind == "scale":
+                    return f"        url: {scalar(f'http://{self._full(api)}:{group.port}{route.path}{query}')}\n"
+        return (
+            "        # CHANGE THIS: no application includes `jobs.scale`, which answers at this URL\n"
+            f"        url: {scalar(f'http://{self._service.name}-api/scale{query}')}\n"
+        )
 
     def _full(self, name: str) -> str:
         return f"{self._service.name}-{name.lower().replace('_', '-')}"[:MAX_NAME].strip("-")

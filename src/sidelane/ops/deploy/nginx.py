@@ -278,10 +278,10 @@ server {{
         return "".join(
             f"""\
     location = {path} {{
-        return 404;  # not for the public: Prometheus asks an API group itself
+        return 404;  # not for the public: monitoring asks an API group itself
     }}
 """
-            for path in self._paths("metrics")
+            for path in [*self._paths("metrics"), *self._paths("scale")]
         )
 
     def _paths(self, kind: RouteKind) -> list[str]:

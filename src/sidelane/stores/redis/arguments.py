@@ -10,7 +10,7 @@ from msgpack import packb
 
 from sidelane.model.batch import BatchSpec
 from sidelane.model.event import NewEvent
-from sidelane.model.history import NO_USAGE, Usage
+from sidelane.model.history import NO_USAGE
 from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
 from sidelane.model.json_text import escape_surrogates
 from sidelane.model.limit import Limit
@@ -29,7 +29,7 @@ from sidelane.model.schedule import ScheduleTick
 from sidelane.model.shared_state import JournalAppend, ValueChange
 from sidelane.model.worker import ClaimRequest
 from sidelane.stores.contract import REQUEST_RETENTION
-from sidelane.stores.serialization import dump_batch, dump_limits, dump_problem, dump_spec, dumps
+from sidelane.stores.serialization import dump_batch, dump_limits, dump_problem, dump_spec, dump_usage, dumps
 from sidelane.stores.validation import valid_outcome
 
 CODES = {State.QUEUED: "012", State.RUNNING: "3", State.SUCCEEDED: "4", State.FAILED: "5", State.CANCELLED: "6"}
@@ -118,8 +118,8 @@ def report_fields(report: AttemptResult) -> list[Any]:
             name, delay, dispatch_job = "dispatched", _seconds(seconds), new_job(spec)
     return [
         [
-            *lease_fields(report.lease), report.ordinal, name, delay, text, history, dispatch_job, _usage(report.usage),
-            report.throttled, _entry_fields(report.entries)[1:],
+            *lease_fields(report.lease), report.ordinal, name, delay, text, history, dispatch_job,
+            None if report.usage == NO_USAGE else dump_usage(report.usage), report.throttled, _entry_fields(report.entries)[1:],
         ]
     ]  # fmt: skip
 
@@ -174,11 +174,6 @@ def value_fields(change: ValueChange) -> list[Any]:
 def journal_fields(append: JournalAppend) -> list[Any]:
     """Return the arguments of an append to a journal, in the order of `append_entries.lua`."""
     return [int(REQUEST_RETENTION), append.request, append.journal, append.cap, *append.texts]
-
-
-def _usage(usage: Usage) -> list[int] | None:
-    """Return tokens, and the cost in millionths of the currency's unit."""
-    return None if usage == NO_USAGE else [usage.input_tokens, usage.output_tokens, round(usage.cost * 1_000_000)]
 
 
 def _failure(failure: Failure) -> str:

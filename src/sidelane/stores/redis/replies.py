@@ -10,6 +10,7 @@ from msgpack import unpackb
 
 from sidelane.model.batch import BatchRecord
 from sidelane.model.event import END, Event, EventPage
+from sidelane.model.history import NO_USAGE
 from sidelane.model.job import (
     Failure,
     JobRecord,
@@ -44,6 +45,7 @@ from sidelane.stores.serialization import (
     load_problem,
     load_schedule,
     load_spec,
+    load_usage,
 )
 
 _MIN_RATE = 1 / 3600
@@ -111,6 +113,8 @@ class Row(NamedTuple):
     first_event: Any
     last_event: Any
     transitions: Any
+    usage: Any
+    logged: int
 
 
 def load_row(packed: str) -> Row:
@@ -155,6 +159,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         first_event=_time(row.first_event),
         last_event=_time(row.last_event),
         transitions=row.transitions or "",
+        usage=load_usage(*row.usage) if row.usage else NO_USAGE,
     )
 
 

@@ -7,7 +7,7 @@ with lost ones. The end event of a finished job has no row. The number, time and
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sidelane.model.event import END, PROGRESS, TRUNCATED_EVENT, Cursor, Event, EventPage, NewEvent, gap_event
+from sidelane.model.event import END, LOG, PROGRESS, TRUNCATED_EVENT, Cursor, Event, EventPage, NewEvent, gap_event
 from sidelane.model.ids import new_epoch
 from sidelane.model.job import end_event_payload
 from sidelane.model.json_text import escape_surrogates
@@ -35,7 +35,7 @@ def _append(tx: Transaction, append: EventAppend) -> bool:
     if written != row:
         tx.execute(
             SQL.set_position,
-            written.ordinal, written.epoch, written.last, written.progress, written.log_space,
+            written.ordinal, written.logged, written.epoch, written.last, written.progress, written.log_space,
             written.first_event, written.last_event, row.seq,
         )  # fmt: skip
         if written.last != row.last:
@@ -47,22 +47,23 @@ def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[New
     """Write the events that are not in the log yet, and return the row that the caller must write.
 
     The first of `entries` has this `ordinal`. If events before it are missing, a `gap` event opens a new epoch. What exceeds the
-    maximum size of the log is only counted, and a `truncated` event takes its place.
+    maximum size of the log is only counted, and a `truncated` event takes its place. Log records have no size, and are neither the
+    first nor the last event.
     """
     missing = ordinal - row.ordinal - 1
-    if not entries and missing <= 0:
+    new = [gap_event(missing), *entries] if missing > 0 else [*entries[-missing:]]
+    if not new:
         return row
-    ordinal, space = max(row.ordinal, ordinal + len(entries) - 1), row.log_space
-    if ordinal > row.ordinal:
+    ordinal, space = ordinal + len(entries) - 1, row.log_space
+    logged = sum(entry.name == LOG for entry in new)
+    if logged < len(new):
         row = row._replace(first_event=row.first_event or tx.now, last_event=tx.now)
+    row = row._replace(ordinal=ordinal, logged=row.logged + logged)
     if space is None:
-        return row._replace(ordinal=ordinal)
+        return row
     if missing > 0:
         # the log lost its tail in a crash: readers may have seen lost events whose numbers are now used again
         row = row._replace(epoch=new_epoch())
-        new = [gap_event(missing), *entries]
-    else:
-        new = [*entries[-missing:]]
     fitting, space = _fitting(new, space)
     progress = row.progress
     events = []
@@ -72,7 +73,7 @@ def append_events(tx: Transaction, row: Row, ordinal: int, entries: Sequence[New
             progress = number
     if events:
         tx.execute_many(SQL.insert_event, events)
-    return row._replace(ordinal=ordinal, last=row.last + len(events), progress=progress, log_space=space)
+    return row._replace(last=row.last + len(events), progress=progress, log_space=space)
 
 
 def _fitting(entries: Iterable[NewEvent], space: int) -> tuple[list[NewEvent], int | None]:
@@ -83,7 +84,8 @@ def _fitting(entries: Iterable[NewEvent], space: int) -> tuple[list[NewEvent], i
     fitting: list[NewEvent] = []
     for entry in entries:
         stored = NewEvent(escape_surrogates(entry.name), escape_surrogates(entry.data))
-        space -= len(stored.name.encode()) + len(stored.data.encode())
+        if entry.name != LOG:
+            space -= len(stored.name.encode()) + len(stored.data.encode())
         if space < 0:
             return [*fitting, TRUNCATED_EVENT], None
         fitting.append(stored)

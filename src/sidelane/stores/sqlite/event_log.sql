@@ -6,9 +6,9 @@
 INSERT INTO events (job, number, epoch, at, name, data) VALUES (?, ?, ?, ?, ?, ?)
 
 -- :set_position
--- Parameters: ordinal, epoch, last, progress, log_space, first_event, last_event, seq.
+-- Parameters: ordinal, logged, epoch, last, progress, log_space, first_event, last_event, seq.
 UPDATE jobs
-   SET ordinal = ?, epoch = ?, last = ?, progress = ?, log_space = ?, first_event = ?, last_event = ?
+   SET ordinal = ?, logged = ?, epoch = ?, last = ?, progress = ?, log_space = ?, first_event = ?, last_event = ?
  WHERE seq = ?
 
 -- :job

@@ -94,8 +94,8 @@ def count_attempt(tx: Transaction, row: Row) -> None:
     counts = counts_of(tx, row.series)
     started = tx.now if row.started is None else row.started
     add_duration(counts, Count.RUN, tx.now - started)
-    if row.ordinal:
-        add(counts, Count.EVENTS, row.ordinal)
+    if events := row.ordinal - row.logged:
+        add(counts, Count.EVENTS, events)
     if row.first_event is not None:
         add_duration(counts, Count.FIRST_EVENT, row.first_event - started)
         add(counts, Count.STREAM_MS, milliseconds(tx.now - row.first_event))

@@ -4,7 +4,7 @@ from typing import Any, Final, NamedTuple
 
 from sidelane.model.job import Failure, JobRecord, JobSpec, Lease, State
 from sidelane.model.transition import Change, dump_transition
-from sidelane.stores.serialization import load_follow_ups, load_labels, load_problem
+from sidelane.stores.serialization import load_follow_ups, load_labels, load_problem, load_usage
 from sidelane.stores.sqlite.fair_queue import UserQueue
 from sidelane.stores.sqlite.limits import load_applied_limits
 from sidelane.stores.sqlite.sql import Transaction, statements
@@ -58,6 +58,7 @@ class Row(NamedTuple):
     nonce: str | None
     finished_nonce: str | None
     ordinal: int
+    logged: int
     epoch: int
     last: int
     progress: int | None
@@ -159,7 +160,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         *spec_columns,
         sequence, state, attempt, failures, worker_losses, isolated, ends, submitted, due, started, ended,
         cancel_requested, blocked_by, worker, nonce, last, progress, result, problem, ordinal,
-        first_event, last_event, transitions, release,
+        first_event, last_event, transitions, release, input_tokens, output_tokens, cost_micros,
     ) = found[:-3]  # fmt: skip
     spec = _spec(spec_columns)
     external = state == RUNNING and worker is None
@@ -191,6 +192,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         first_event=first_event,
         last_event=last_event,
         transitions=transitions,
+        usage=load_usage(input_tokens, output_tokens, cost_micros),
     )
 
 

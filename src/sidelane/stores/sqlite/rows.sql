@@ -8,7 +8,8 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
        s.limits, s.max_queued, j.batch, j.cascade, s.placeholders, s.id_retention, s.max_log_size,
        j.seq, j.state, j.attempt, j.failures, j.worker_losses, j.isolated, j.ends, j.submitted, j.due, j.started, j.ended,
        j.cancel_requested, j.blocked_by, j.worker, j.nonce, j.last, p.data, r.result, r.problem, j.ordinal,
-       j.first_event, j.last_event, j.transitions, j.release, j.deadline_at, j.blocked_at, j.series
+       j.first_event, j.last_event, j.transitions, j.release, j.input_tokens, j.output_tokens, j.cost_micros,
+       j.deadline_at, j.blocked_at, j.series
   FROM jobs j
   JOIN specs s ON s.seq = j.seq
   LEFT JOIN results r ON r.seq = j.seq
@@ -18,7 +19,7 @@ SELECT j.id, j.task, j.version, s.arguments, j.queue, j.user, j.priority, j.key,
 -- Rows in the order of `rows.Row`. A condition is appended.
 SELECT seq, id, queue, priority, user, batch, state, attempt, failures, worker_losses, isolated, ends, expires_at, deadline_at,
        follow_up_flags, limit_flags, CASE WHEN limit_flags THEN (SELECT limits FROM specs WHERE specs.seq = jobs.seq) END, blocked_by,
-       cancel_requested, worker, nonce, finished_nonce, ordinal, epoch, last, progress, log_space, ended,
+       cancel_requested, worker, nonce, finished_nonce, ordinal, logged, epoch, last, progress, log_space, ended,
        started, series, first_event, last_event, release, blocked_at
   FROM jobs
 

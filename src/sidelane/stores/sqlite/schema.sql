@@ -1,4 +1,4 @@
--- Schema 8. Applied once, in one transaction, to an empty file.
+-- Schema 9. Applied once, in one transaction, to an empty file.
 --
 -- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
 -- `events`, `failures`) have separate tables, so that a step rewrites little. Times are seconds since 1970, durations seconds.
@@ -44,6 +44,7 @@ CREATE TABLE jobs (
     lease_expires    REAL,
     lease_duration   REAL,
     ordinal          INTEGER NOT NULL DEFAULT 0,   -- how many events of this attempt are in the log
+    logged           INTEGER NOT NULL DEFAULT 0,   -- how many of these are log records
     epoch            INTEGER NOT NULL DEFAULT 0,   -- of the newest part of its log
     last             INTEGER NOT NULL DEFAULT 0,   -- number of the newest event; the end event of a finished job has no row
     progress         INTEGER,                 -- number of the newest progress event
@@ -53,7 +54,10 @@ CREATE TABLE jobs (
     last_event       REAL,
     blocked_at       REAL,                    -- state -1: since when it waits for the limit
     release          TEXT NOT NULL DEFAULT '', -- of the worker of its newest attempt
-    transitions      TEXT NOT NULL DEFAULT ''  -- as `model.transition` reads them; the newest attempt's start is not among them
+    transitions      TEXT NOT NULL DEFAULT '', -- as `model.transition` reads them; the newest attempt's start is not among them
+    input_tokens     INTEGER NOT NULL DEFAULT 0,   -- what its attempts used
+    output_tokens    INTEGER NOT NULL DEFAULT 0,
+    cost_micros      INTEGER NOT NULL DEFAULT 0    -- millionths of the currency's unit
 ) STRICT;
 
 -- A claim filters by columns of the index, so that it does not look up the jobs it skips.

@@ -142,7 +142,7 @@ local function new_row(fields)
   row[WORKER], row[NONCE], row[FINISHED_NONCE], row[PROGRESS], row[PROBLEM], row[HAS_TIMER] = false, false, false, false, false, false
   row[ORDINAL], row[EPOCH], row[LAST], row[RESULT], row[ID_RETENTION], row[EXTERNAL] = 0, 0, 0, false, fields[21], false
   row[ISOLABLE], row[ISOLATED], row[LOG_SPACE] = fields[22], false, fields[23]
-  row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT], row[TRANSITIONS] = '', false, false, false
+  row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT], row[TRANSITIONS], row[USAGE], row[LOGGED] = '', false, false, false, false, 0
   return row
 end
 

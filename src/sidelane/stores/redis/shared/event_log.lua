@@ -7,15 +7,25 @@
 -- Append the entries that the log does not have yet (names and data in turn). `ordinal` is that of the first entry. If entries before
 -- it are missing, the log lost its tail in a crash: readers may have seen events whose numbers are now used again. A new epoch
 -- begins then, with a `gap` event. What exceeds the maximum size of the log is only counted, and a `truncated` event takes its place.
+-- Log records have no size, and are neither the first nor the last event.
 local function append_events(id, row, ordinal, entries)
   local count, missing = #entries / 2, ordinal - row[ORDINAL] - 1
-  if count == 0 and missing <= 0 then
+  local first = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1
+  if first > count and missing <= 0 then
     return
   end
-  local first = math.max(row[ORDINAL] + 1 - ordinal, 0) + 1
-  if ordinal + count - 1 > row[ORDINAL] then
-    row[ORDINAL], row[FIRST_EVENT], row[LAST_EVENT] = ordinal + count - 1, row[FIRST_EVENT] or NOW, NOW
+  local others = missing > 0
+  for index = first, count do
+    if entries[2 * index - 1] == 'log' then
+      row[LOGGED] = row[LOGGED] + 1
+    else
+      others = true
+    end
   end
+  if others then
+    row[FIRST_EVENT], row[LAST_EVENT] = row[FIRST_EVENT] or NOW, NOW
+  end
+  row[ORDINAL] = ordinal + count - 1
   if not row[LOG_SPACE] then
     return
   end
@@ -25,7 +35,7 @@ local function append_events(id, row, ordinal, entries)
   local header = row[EPOCH] .. ' ' .. float_text(NOW) .. '\n'
   local events = {}
   local function add(name, data)
-    local size = #name + #data
+    local size = name == 'log' and 0 or #name + #data
     row[LOG_SPACE] = row[LOG_SPACE] >= size and row[LOG_SPACE] - size
     if not row[LOG_SPACE] then
       name, data = 'truncated', '{}'

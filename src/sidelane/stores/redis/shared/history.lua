@@ -70,8 +70,8 @@ local function count_attempt(row)
   if row[USER] ~= '' then
     add_user_amount('run_time', row[USER], milliseconds(run))
   end
-  if row[ORDINAL] > 0 then
-    add_count(counts, COUNT_EVENTS, row[ORDINAL])
+  if row[ORDINAL] > row[LOGGED] then
+    add_count(counts, COUNT_EVENTS, row[ORDINAL] - row[LOGGED])
   end
   if row[FIRST_EVENT] then
     add_duration(counts, COUNT_FIRST_EVENT, COUNT_FIRST_EVENT_MS, row[FIRST_EVENT] - row[STARTED])

@@ -15,8 +15,10 @@
 --       hint:<topic>      shard channel: any other topic, an empty message
 --
 -- LOG_SPACE is the number of bytes that the log may still grow by; false: the log is truncated.
+-- ORDINAL is how many events of the newest attempt are in the log, and LOGGED how many of these are log records.
 -- DUE is when a ready job became so, and when a limit blocked a blocked one. WORKER is that of the newest attempt, while it
--- runs and if it ended the job. RELEASE is that of the worker of the newest attempt; '' before the first.
+-- runs and if it ended the job. RELEASE is that of the worker of the newest attempt; '' before the first. USAGE is what its
+-- attempts used: a list of input tokens, output tokens and millionths of a currency's unit.
 --
 -- `Row` in replies.py has the same order of fields.
 
@@ -27,7 +29,7 @@ local SUBMITTED, DUE, DELAY, ATTEMPT, FAILURES, WORKER_LOSSES, ENDS = 22, 23, 24
 local STARTED, ENDED, EXPIRES_AT, DEADLINE_AT, ABANDON_AT, CANCEL_REQUESTED = 29, 30, 31, 32, 33, 34
 local WORKER, NONCE, FINISHED_NONCE, ORDINAL, EPOCH, LAST, PROGRESS, PROBLEM, HAS_TIMER = 35, 36, 37, 38, 39, 40, 41, 42, 43
 local SPEC, RESULT, ID_RETENTION, EXTERNAL, ISOLABLE, ISOLATED, LOG_SPACE = 44, 45, 46, 47, 48, 49, 50
-local RELEASE, FIRST_EVENT, LAST_EVENT, TRANSITIONS = 51, 52, 53, 54
+local RELEASE, FIRST_EVENT, LAST_EVENT, TRANSITIONS, USAGE, LOGGED = 51, 52, 53, 54, 55, 56
 
 local MAX_INLINE_SIZE = 256 -- bytes of a text
 

@@ -84,7 +84,7 @@ local function start_attempts(ids)
     end
     row[STATE], row[ATTEMPT], row[STARTED], row[WORKER] = RUNNING, row[ATTEMPT] + 1, NOW, worker
     row[NONCE], row[EPOCH], row[ORDINAL], row[EXPIRES_AT], row[DELAY] = new_nonce(), new_epoch(), 0, row[DEADLINE_AT], false
-    row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT] = release, false, false
+    row[RELEASE], row[FIRST_EVENT], row[LAST_EVENT], row[LOGGED] = release, false, false, 0
     count_start(row)
     save_row(id, row)
     notify_job(id)

@@ -37,11 +37,15 @@ local function dispatch(id, row, timeout, dispatch_job)
   end
 end
 
--- Count what an attempt used, and whether a provider asked it to try later.
+-- Count what an attempt used, which the job keeps too, and whether a provider asked it to try later.
 local function count_usage(row, outcome, usage, throttled)
   local counts = counts_of(row)
-  for index, amount in ipairs(usage or {}) do
-    add_count(counts, COUNT_INPUT_TOKENS + index - 1, amount)
+  if usage then
+    row[USAGE] = row[USAGE] or { 0, 0, 0 }
+    for index, amount in ipairs(usage) do
+      add_count(counts, COUNT_INPUT_TOKENS + index - 1, amount)
+      row[USAGE][index] = row[USAGE][index] + amount
+    end
   end
   if throttled and (outcome == 'failed' or not row[CANCEL_REQUESTED] and (outcome == 'retried' or outcome == 'released')) then
     add_count(counts, COUNT_THROTTLED, 1)

@@ -27,7 +27,7 @@ SELECT queue, isolated, priority, user, seq, task, version, expires_at, limit_fl
 -- those of a blocked job.
 UPDATE jobs
    SET state = 2, attempt = attempt + 1, started = ?2, lease_expires = ?3, lease_duration = ?4, worker = ?5, claim_request = ?6,
-       claim_position = ?7, nonce = ?8, epoch = ?9, ordinal = 0, expires_at = deadline_at, delay = NULL, blocked_by = NULL,
+       claim_position = ?7, nonce = ?8, epoch = ?9, ordinal = 0, logged = 0, expires_at = deadline_at, delay = NULL, blocked_by = NULL,
        series = ?10, first_event = NULL, last_event = NULL, release = ?11,
        transitions = CASE WHEN blocked_at IS NULL THEN transitions ELSE substr(transitions || ?12, -MAX_TRANSITIONS) END
  WHERE seq = ?1

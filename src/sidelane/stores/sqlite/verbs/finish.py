@@ -16,6 +16,7 @@ from sidelane.model.outcome import (
     Succeeded,
 )
 from sidelane.model.transition import Change, dump_transition
+from sidelane.stores.serialization import dump_usage
 from sidelane.stores.sqlite import history
 from sidelane.stores.sqlite.enqueue import insert_if_absent, return_to_queue
 from sidelane.stores.sqlite.event_log import append_events
@@ -71,8 +72,8 @@ def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
     timeout = outcome.timeout
     tx.execute(
         SQL.dispatch,
-        row.seq, tx.now + timeout, timeout, row.ordinal, row.epoch, row.last, row.progress, row.log_space,
-        row.first_event, row.last_event, start_transition(row) + dump_transition(Change.DISPATCHED, tx.now),
+        row.seq, tx.now + timeout, timeout, row.ordinal, row.logged, row.epoch, row.last, row.progress,
+        row.log_space, row.first_event, row.last_event, start_transition(row) + dump_transition(Change.DISPATCHED, tx.now),
     )  # fmt: skip
     history.count(tx, row.series, Count.DISPATCHED)
     tx.changes.jobs.add(row.id)
@@ -80,13 +81,13 @@ def _dispatch(tx: Transaction, row: Row, outcome: Dispatched) -> None:
 
 
 def _count_report(tx: Transaction, row: Row, result: AttemptResult) -> None:
-    """Count what the worker reports about an attempt."""
-    usage = result.usage
-    if usage is not NO_USAGE:
+    """Count what the worker reports about an attempt. The job keeps what its attempts used, however they ended."""
+    if result.usage != NO_USAGE:
+        amounts = dump_usage(result.usage)
+        tx.execute(SQL.add_usage, *amounts, row.seq)
         counts = history.counts_of(tx, row.series)
-        add(counts, Count.INPUT_TOKENS, usage.input_tokens)
-        add(counts, Count.OUTPUT_TOKENS, usage.output_tokens)
-        add(counts, Count.COST_MICROS, round(usage.cost * 1_000_000))
+        for count, amount in zip((Count.INPUT_TOKENS, Count.OUTPUT_TOKENS, Count.COST_MICROS), amounts, strict=True):
+            add(counts, count, amount)
     if result.throttled and _is_throttled(row, result.outcome):
         history.count(tx, row.series, Count.THROTTLED)
 

@@ -18,7 +18,12 @@ SQL = statements(__file__)
 _LABEL = (
     "EXISTS (SELECT 1 FROM json_each(s.labels) l WHERE l.key = ? AND l.value = ?)"  # a JSON path would need quoting
 )
-_TEXT = f"({SQL.has_text})"
+_TEXT = """(
+    instr(lower(concat_ws(char(10), j.id, j.task, j.user, j.key, s.labels, s.arguments, r.problem)), lower(?)) > 0
+    OR EXISTS (SELECT 1 FROM failures f WHERE f.job = j.seq AND instr(lower(f.error), lower(?)) > 0
+                  AND f.position = (SELECT max(position) FROM failures WHERE job = j.seq))
+)"""
+_COUNT_SCANNED = "SELECT count(*), min(seq) FROM scanned WHERE seq >= ?"
 _MAX_POSITION = 1000
 _MAX_HEADS = 200  # users whose first jobs are read to find how long they have waited
 _MIN_RATE = 1 / 3600  # jobs per second; for a slower queue the wait is not estimated
@@ -47,7 +52,7 @@ def search_jobs(tx: Transaction, query: Query, scan: int) -> JobPage:
     conditions, values = _conditions(_index_of(query))
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     sequences = f"{_along_index(SQL.sequences, query)}{where} ORDER BY j.seq DESC LIMIT ?"
-    counted = f"WITH scanned AS ({sequences}) {SQL.count_scanned}"
+    counted = f"WITH scanned AS ({sequences}) {_COUNT_SCANNED}"
     count, oldest = tx.one(counted, *values, scan, 0)
     if not count:
         return JobPage()

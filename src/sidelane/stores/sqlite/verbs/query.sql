@@ -9,16 +9,6 @@ SELECT user FROM tombstones WHERE id = ?
 -- The begin of a search; the conditions of an index are appended. Rows: seq.
 SELECT j.seq FROM jobs j
 
--- :count_scanned
--- What a search looks at. Parameters: the first seq that counts. Row: how many jobs, and the lowest seq.
-SELECT count(*), min(seq) FROM scanned WHERE seq >= ?
-
--- :has_text
--- A condition of the statement `record`. Parameters: text, text.
-instr(lower(concat_ws(char(10), j.id, j.task, j.user, j.key, s.labels, s.arguments, r.problem)), lower(?)) > 0
-    OR EXISTS (SELECT 1 FROM failures f WHERE f.job = j.seq AND f.position = (SELECT max(position) FROM failures WHERE job = j.seq)
-                  AND instr(lower(f.error), lower(?)) > 0)
-
 -- :ready_job
 -- Parameters: id. Row: queue, isolated, priority, seq of a ready job.
 SELECT queue, isolated, priority, seq FROM jobs WHERE id = ? AND state = 0

@@ -14,12 +14,13 @@ from sidelane.admin.attempt_texts import LogTexts, first_difference, read_texts
 from sidelane.admin.documents import parse_json
 from sidelane.admin.jobs import JobFilter, job_detail, job_view, situation_of, users_follow_ups
 from sidelane.admin.sentence import Sentence, sentence
-from sidelane.admin.timeline import Phase, Stage, attempts_of, stages
+from sidelane.admin.timeline import Phase, Stage, attempts_of, stages, tokens_per_second
 from sidelane.admin.why import Situation, explain
 from sidelane.callbacks.status import callbacks_of
 from sidelane.external.outbox import DISPATCH_TASK
 from sidelane.files.file import ID
 from sidelane.model.durations import duration_text
+from sidelane.model.history import NO_USAGE
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.limit import Limit
 from sidelane.model.transition import timeline
@@ -83,7 +84,8 @@ async def _job(view: View) -> Response:
         attempts=attempts_of(record), timeline=timeline(record), texts=texts, difference=_difference(texts),
         after=texts.cursor.text(record.id) if texts.cursor else "", limits=_limits(situation),
         callbacks=await callbacks_of(view.client, record.id), trace_url=_trace_url(view, record),
-        follow_ups=users_follow_ups(record.spec), **await _related(view, record), **_contents(view, record),
+        follow_ups=users_follow_ups(record.spec), usage=None if record.usage == NO_USAGE else record.usage,
+        rate=tokens_per_second(record), **await _related(view, record), **_contents(view, record),
     )  # fmt: skip
 
 

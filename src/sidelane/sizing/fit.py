@@ -1,0 +1,73 @@
+"""Fit: whether services fit on a machine, and otherwise which machine or how many would do."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sidelane.model.sizes import size_text
+from sidelane.sizing.machines import Machine, smallest_that_fits
+from sidelane.sizing.services import ServiceSize, Step, number, percent
+from sidelane.sizing.slots import TARGET_UTILISATION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Whether services fit on a machine. `steps` show it; `larger` and `count` are ways out if they do not."""
+
+    machine: Machine
+    services: Sequence[ServiceSize]
+
+    @property
+    def cores(self) -> float:
+        """Cores that are busy on average."""
+        return sum(each.cores for each in self.services)
+
+    @property
+    def memory(self) -> int:
+        return sum(each.total_memory for each in self.services)
+
+    @property
+    def fits(self) -> bool:
+        return self.machine.fits(self.cores, self.memory)
+
+    def fits_alone(self, service: ServiceSize) -> bool:
+        """Return whether one service fits if nothing else runs on the machine."""
+        return self.machine.fits(service.cores, service.total_memory)
+
+    @property
+    def larger(self) -> Machine | None:
+        """The smallest machine of the table on which the services fit."""
+        return smallest_that_fits(self.cores, self.memory, like=self.machine.name)
+
+    @property
+    def count(self) -> int | None:
+        """How many of this machine share the load, or None if not even one process fits on it."""
+        machine = self.machine
+        if any(each.memory > machine.usable_memory for each in self.services):
+            return None
+        return max(math.ceil(self.cores / machine.usable_cores), math.ceil(self.memory / machine.usable_memory))
+
+    @property
+    def on_credits(self) -> bool:
+        """Whether the services fit only as long as a burstable machine has CPU credits."""
+        machine = replace(self.machine, baseline=1.0)
+        return not self.fits and machine.fits(self.cores, self.memory)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The lines that compare what is needed with what there is."""
+        machine = self.machine
+        share = "its baseline" if machine.baseline < TARGET_UTILISATION else "the rest is for peaks"
+        system = "the rest is for the system" if machine.system else "the limit of this container"
+        return [
+            Step(
+                f"{machine.cores:g} cores x {percent(machine.usable_cores / machine.cores)}",
+                f"{number(machine.usable_cores)} cores may be busy, {number(self.cores)} are needed",
+                share,
+            ),
+            Step(
+                size_text(machine.memory) + (f" - {size_text(machine.system)}" if machine.system else ""),
+                f"{size_text(machine.usable_memory)} may be used, {size_text(self.memory)} are needed",
+                system,
+            ),
+        ]

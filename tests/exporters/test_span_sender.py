@@ -1,0 +1,175 @@
+"""Sending spans: what happens if the collector is down, does not answer, or would refuse some of the spans."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sidelane import Sidelane
+from sidelane.exporters.tracing import open_tracer
+from sidelane.model.ids import is_traceparent
+from sidelane.model.settings import Settings
+from sidelane.telemetry.tracer import NEW_TRACE, NO_TRACER
+from tests.exporters.collector import Collector, collector
+
+__all__ = ["collector"]
+
+SETTINGS = Settings(traces="otlp", release="r7")
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged about sending spans."""
+    return [record.getMessage() for record in caplog.records if "span" in record.getMessage().lower()]
+
+
+@pytest.mark.long
+async def test_an_outage_is_logged_once_and_loses_no_work(
+    tmp_path: Path, collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1.5")
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "100")
+    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "10")
+    lane = Sidelane(store=f"sqlite:///{tmp_path / 'jobs.db'}", settings={"traces": "otlp"})
+
+    @lane.task
+    async def add(a: int) -> int:
+        return a + 1
+
+    async with lane.open(workers=1):
+        collector.stop()
+        with caplog.at_level(logging.INFO):
+            while not (logged := lines(caplog)):
+                await (await add.submit(1)).result(timeout=10)
+                await asyncio.sleep(0.05)  # so that the queue does not become full yet
+            for number in range(50):
+                assert await (await add.submit(number)).result(timeout=10) == number + 1
+            await asyncio.sleep(2.0)  # long enough for more attempts to send
+            assert lines(caplog) == logged
+            assert "cannot be sent" in logged[0]
+            assert "Connection refused" in logged[0]
+            collector.start()
+            while len(lines(caplog)) < 2:
+                await (await add.submit(1)).result(timeout=10)
+                await asyncio.sleep(0.1)
+    assert len(lines(caplog)) == 2
+    assert "sent again" in lines(caplog)[1]
+    assert collector.spans
+
+
+@pytest.mark.long
+async def test_a_collector_that_does_not_answer_delays_neither_the_end_of_a_process_nor_later_flushes(
+    collector: Collector,
+) -> None:
+    collector.hanging.set()
+    tracer = open_tracer(SETTINGS)
+    tracer.start("one").end()
+    began = time.monotonic()
+    await tracer.flush(0.3)
+    assert 0.25 < time.monotonic() - began < 1
+    began = time.monotonic()
+    for _ in range(10):
+        tracer.start("more").end()
+        await tracer.flush(0.3)
+    assert time.monotonic() - began < 0.2
+    began = time.monotonic()
+    await tracer.close()
+    assert time.monotonic() - began < 4
+
+
+async def test_spans_with_malformed_ids_are_left_out_and_the_rest_is_sent(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracer = open_tracer(SETTINGS)
+    ids = iter([0, 5, 6])
+    generator = "opentelemetry.sdk.trace.id_generator.RandomIdGenerator.generate_span_id"
+    monkeypatch.setattr(generator, lambda self: next(ids))
+    for number in range(3):
+        tracer.start(f"span {number}", parent=NEW_TRACE, links=["00-0-0-0"]).end()
+    await tracer.close()
+    assert collector.refused == 0
+    assert sorted(each.name for each in collector.spans) == ["span 1", "span 2"]
+
+
+async def test_a_text_that_cannot_be_encoded_is_escaped_and_loses_no_span(collector: Collector) -> None:
+    tracer = open_tracer(SETTINGS)
+    for text in ("a", "\ud800", "b"):
+        span = tracer.start(f"span {text}", attributes={"text": text})
+        span.fail(text)
+        span.end()
+    await tracer.close()
+    assert [(each.name, each.attributes["text"]) for each in collector.spans] == [
+        ("span a", "a"),
+        ("span \\ud800", "\\ud800"),
+        ("span b", "b"),
+    ]
+
+
+async def test_variables_name_the_service_and_add_to_its_resource(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    tracer = open_tracer(SETTINGS)
+    tracer.start("span").end()
+    await tracer.close()
+    expected = {"service.name": "shop", "service.version": "r7", "deployment.environment.name": "test"}
+    assert collector.spans[0].resource.items() >= expected.items()
+
+
+async def test_a_span_may_have_begun_earlier_and_end_only_once(collector: Collector) -> None:
+    tracer = open_tracer(SETTINGS)
+    span = tracer.start("span", parent="no traceparent", started=time.time() - 60)
+    span.add_event("seen", {"count": 1})
+    span.end()
+    span.end()
+    assert is_traceparent(span.traceparent or "")
+    await tracer.close()
+    (found,) = collector.spans
+    assert found.parent == ""
+    assert 59 < found.ended - found.started < 61
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        ("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00", True),
+        ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", False),
+        ("00-00000000000000000000000000000000-b7ad6b7169203331-01", False),
+        ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", False),
+        ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", False),
+        ("", False),
+    ],
+)
+def test_a_traceparent_is_checked_as_the_standard_says(text: str, valid: bool) -> None:
+    assert is_traceparent(text) is valid
+
+
+OFF = """
+import asyncio, sys
+from sidelane import Sidelane
+from sidelane.telemetry.tracer import NO_TRACER
+
+lane = Sidelane(store=sys.argv[1], settings={"lease_duration": 2.0})
+
+@lane.task
+async def add(a: int) -> int:
+    return a + 1
+
+async def main() -> None:
+    async with lane.open(workers=1):
+        assert await (await add.submit(1)).result(timeout=10) == 2
+        assert lane.telemetry.tracer is NO_TRACER
+    assert not [name for name in sys.modules if name.startswith("opentelemetry")]
+
+asyncio.run(main())
+"""
+
+
+def test_without_traces_nothing_of_opentelemetry_is_imported(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", OFF, f"sqlite:///{tmp_path / 'jobs.db'}"], check=True)
+    assert open_tracer(Settings()) is NO_TRACER
