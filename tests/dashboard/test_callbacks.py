@@ -80,5 +80,11 @@ async def test_callbacks_of_one_receiver_are_listed_in_pages(server: Server, sho
     assert "No callback to this receiver" in text_of(await get(server, "callbacks?receiver=other"))
 
 
+async def test_list_without_a_callback_among_the_newest_jobs_leads_to_older_ones(server: Server, shop: Shop) -> None:
+    await shop.lane.client.store.submit([JobSpec(id=f"j{n}", task="unknown", queue="parked") for n in range(2001)])
+    page = await get(server, "callbacks")
+    assert "None of the newest 2,000 jobs here is a callback. Search older jobs" in text_of(page)
+
+
 async def test_empty_list_says_how_to_add_a_callback(server: Server) -> None:
     assert "Add callback=Webhook(url)" in text_of(await get(server, "callbacks"))

@@ -12,7 +12,7 @@ from sidelane.model.job import JobRecord, Query, State
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import CALLBACK_TASK
 
-MAX_SEARCHED: Final = 10_000
+MAX_SEARCHED: Final = 2000
 """The newest jobs, of the store or of one receiver, among which callbacks are searched."""
 
 MAX_FAILED: Final = 200

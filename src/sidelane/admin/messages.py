@@ -15,7 +15,7 @@ from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store
 from sidelane.transports.contract import Endpoint
 
-MAX_SEARCHED: Final = 10_000
+MAX_SEARCHED: Final = 2000
 """The newest jobs of the store among which dispatches are searched."""
 
 MAX_DISPATCHES: Final = 50

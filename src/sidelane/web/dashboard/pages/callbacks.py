@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import Response
 
 from sidelane.admin.actions import redeliver
-from sidelane.admin.callbacks import newest_callbacks
+from sidelane.admin.callbacks import MAX_SEARCHED, newest_callbacks
 from sidelane.model.job import MAX_TEXT
 from sidelane.model.worker import QueueStats
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE
@@ -35,7 +35,8 @@ async def _list(view: View) -> Response:
     older = None if page.before is None else f"?{urlencode({**chosen, 'before': page.before})}"
     return await view.page(
         "callbacks.html", current="callbacks", callbacks=page.callbacks, queue=queue, receiver=receiver, first=before is None,
-        failing=await view.reads.failing_receivers(), older=older, newest=f"?{urlencode(chosen)}" if chosen else "",
+        failing=await view.reads.failing_receivers(), older=older,
+        searched=MAX_SEARCHED, newest=f"?{urlencode(chosen)}" if chosen else "",
     )  # fmt: skip
 
 
