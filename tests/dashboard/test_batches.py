@@ -16,7 +16,7 @@ async def test_list_and_page_show_counts_failed_jobs_and_what_follows(server: Se
     await batch.wait(10)
     assert re.search(rf"{batch.id} failed 3/3 1 ann", text_of(await get(server, "batches")))
     text = text_of(await get(server, f"batches/{batch.id}"))
-    assert "3 of 3 ended 2 succeeded 1 failed 0 cancelled" in text
+    assert "ended 3 of 3 succeeded 2 failed 1 cancelled 0" in text
     assert "After it Task If it ends as Queue echo however it ends" in text
     assert re.search(r"Failed jobs the newest 1 .* fail \S+ failed KeyError: 'stock_code'", text)
 
@@ -29,7 +29,7 @@ async def test_unfinished_jobs_of_a_batch_are_cancelled(server: Server, shop: Sh
     await act(server, f"batches/{batch.id}/cancel", page)
     record = await batch.wait(10)
     assert (record.state, record.cancelled) == (State.FAILED, 3)
-    assert "3 cancelled" in text_of(await get(server, f"batches/{batch.id}"))
+    assert "cancelled 3" in text_of(await get(server, f"batches/{batch.id}"))
 
 
 async def test_batch_is_found_by_its_id(server: Server, shop: Shop) -> None:

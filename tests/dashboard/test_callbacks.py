@@ -50,7 +50,7 @@ async def test_receiver_that_refuses_is_named_with_its_error_and_the_next_try(
     job = await shop.tasks["echo"].options(callback=Webhook(receiver.url)).submit("a")
     await tried(shop, job.id)
     text = text_of(await get(server, "callbacks"))
-    assert "1 wait for their next try" in text
+    assert "wait for their next try 1" in text
     assert re.search(rf"Receivers that callbacks do not reach .* 127.0.0.1:{receiver.port} 0 1 .* answered 503", text)
     assert re.search(rf"{receiver.url} retrying 1 \d{{4}}-", text)
 

@@ -48,7 +48,9 @@ async def _fail(store: Store) -> None:
     """Let jobs fail for good."""
     await store.submit([JobSpec(id=f"f{number}", task="unknown", queue="failing") for number in range(FAILED)])
     failure = Failure(problem=Problem(), error="KeyError: 'stock_code'", traceback="at once\n" * 50)
-    claims = await store.claim(ClaimRequest(request="r", worker="w", queues={"failing": FAILED}, limit=FAILED, lease=60))
+    claims = await store.claim(
+        ClaimRequest(request="r", worker="w", queues={"failing": FAILED}, limit=FAILED, lease=60)
+    )
     await store.finish([AttemptResult(lease=claimed.lease, outcome=Failed(failure)) for claimed in claims.jobs])
 
 

@@ -15,11 +15,16 @@ POLL_INTERVAL = 0.25
 async def list_queues(store: Store) -> tuple[list[QueueStats], list[WorkerInfo]]:
     """Return every queue that has had a job or has a live worker, by name, and the live workers and API processes."""
     workers = await store.workers()
-    queues = {queue.name: queue for queue in await store.stats()}
+    return known_queues(await store.stats(), workers), workers
+
+
+def known_queues(stats: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> list[QueueStats]:
+    """Return every queue that has had a job or has a live worker, by name."""
+    queues = {queue.name: queue for queue in stats}
     for worker in workers:
         for name in worker.queues:
             queues.setdefault(name, QueueStats(name=name))
-    return [queues[name] for name in sorted(queues)], workers
+    return [queues[name] for name in sorted(queues)]
 
 
 def without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> list[QueueStats]:

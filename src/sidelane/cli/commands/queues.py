@@ -1,4 +1,4 @@
-"""`sidelane queues`: list, pause, resume and drain queues."""
+"""`sidelane queues`: list, show, pause, resume and drain queues."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,17 @@ from sidelane.admin.actions import ActionResult
 from sidelane.admin.actions import Status as ActionStatus
 from sidelane.admin.documents import queue_document
 from sidelane.admin.figures import history_document, read_history
+from sidelane.admin.queue_overview import Line, QueueOverview, overview_document, read_line, read_overview
 from sidelane.cli.commands.workers import warn_without_worker
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, HistorySince, expand_options
 from sidelane.cli.output.console import interactive, output, print_json, stderr, warning, write
 from sidelane.cli.output.history_tables import print_queues
+from sidelane.cli.output.queue_detail import queue_detail
 from sidelane.cli.output.results import print_results
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, format_rate
+from sidelane.client.client import Client
 from sidelane.model.settings import Settings
 from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.stores.factory import redact_url
@@ -32,7 +35,9 @@ COLUMNS = Columns(
     numbers=("READY", "AT LIMIT", "DELAYED", "RUNNING", "OLDEST", "RATE", "WORKERS"),
 )
 
-commands = typer.Typer(cls=DefaultListGroup, help="List, pause, resume and drain queues. Without a command: list them.")
+commands = typer.Typer(
+    cls=DefaultListGroup, help="List, show, pause, resume and drain queues. Without a command: list them."
+)
 
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names of queues.", show_default=False)]
 
@@ -69,6 +74,30 @@ def list_(*, since: HistorySince = None, common: Common) -> None:
     if paused := [queue.name for queue in found if queue.paused and queue.queued]:
         message = f"jobs wait in paused queues; start them with `sidelane queues resume {' '.join(paused)}`"
         stderr().print(warning(message))
+
+
+@commands.command()
+@expand_options
+def show(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a queue.", show_default=False)],
+    *,
+    common: Common,
+) -> None:
+    """Show one queue: its wait against its target, its rates and slots, which limits hold its jobs, and the users in line.
+
+    The users are those of the running and of the newest jobs. STARTED 1 H counts their jobs that started in the last hour.
+    """
+    queue, line, workers = with_client(common.settings(), lambda client: _overview(client, name))
+    if queue is None:
+        unknown = ActionResult(
+            name, ActionStatus.NOT_FOUND, "no such queue: the store has never seen a job or a worker of it"
+        )
+        print_results([unknown], as_json=common.as_json, key="name")
+    elif common.as_json:
+        print_json(overview_document(queue, line, workers))
+    else:
+        console = output()
+        write(console, queue_detail(console, queue, line))
 
 
 @commands.command()
@@ -140,6 +169,11 @@ class DrainView:
         elif running != self._printed:
             self._stderr.print(message)
         self._printed = running
+
+
+async def _overview(client: Client, name: str) -> tuple[QueueOverview | None, Line, Sequence[WorkerInfo]]:
+    store = client.store
+    return await read_overview(store, name), await read_line(store, name, time.time()), await store.workers()
 
 
 def _set_paused(settings: Settings, names: Sequence[str], *, paused: bool) -> list[ActionResult]:

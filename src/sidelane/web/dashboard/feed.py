@@ -75,5 +75,5 @@ class Feed:
         return (newest[0].id, newest[0].state) if newest else None
 
 
-def _essentials(findings: Sequence[Finding]) -> list[tuple[str, str]]:
-    return [(each.key, each.severity) for each in findings]
+def _essentials(findings: Sequence[Finding]) -> list[tuple[str, str, float | None]]:
+    return [(each.key, each.sentence, each.muted_until) for each in findings]

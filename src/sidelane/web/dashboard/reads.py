@@ -5,15 +5,20 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
+from sidelane.admin.advice import Advice, read_advice, this_machine
 from sidelane.admin.batches import newest_batches
 from sidelane.admin.callbacks import FailingReceiver, failing_receivers
 from sidelane.admin.dead_letters import DeadLetterFilter, newest_dead_letters
+from sidelane.admin.failure_causes import FailureCause, read_failure_causes
 from sidelane.admin.figures import History, read_history
 from sidelane.admin.findings.evaluation import Attention
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.finding import Finding
+from sidelane.admin.queue_overview import Line, jobs_waiting_for_limits, read_line
 from sidelane.admin.workers import read_exits, running_jobs
+from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.batch import BatchRecord
+from sidelane.model.durations import DAY
 from sidelane.model.job import JobRecord
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
@@ -27,10 +32,13 @@ FINDINGS_FOR: Final = 5.0
 """The same for findings, which take more reads."""
 
 LISTS_FOR: Final = 2.0
-"""The same for lists of batches, dead letters and receivers, which read many jobs."""
+"""The same for users in line, batches, dead letters and receivers, for which many jobs are read."""
 
 MAX_DEAD_LETTERS: Final = 300
 """The newest dead letters, of which pages show groups."""
+
+ADVICE_FOR: Final = 600.0
+"""The same for advice, which changes from hour to hour."""
 
 HISTORY_FOR: Final = 10.0
 """The same for charts. Their newest point grows meanwhile."""
@@ -90,6 +98,33 @@ class SharedReads:
         """Return the history of the last `seconds`, of everything or of one queue or task."""
         key = ("history", seconds, queue, task)
         return await self._shared(key, HISTORY_FOR, lambda: read_history(self.store, seconds, queue=queue, task=task))
+
+    async def target_waits(self) -> Mapping[str, float]:
+        """Return the declared target wait in seconds of each queue that has one."""
+        (declared,) = await self._shared("declared", FINDINGS_FOR, lambda: self.store.read_values([DECLARATIONS]))
+        return load_declarations(declared).target_waits
+
+    async def jobs_waiting_for_limits(self) -> Sequence[JobRecord]:
+        """Return the newest jobs that wait for a limit."""
+        return await self._shared("held", FINDINGS_FOR, lambda: jobs_waiting_for_limits(self.store))
+
+    async def line(self, queue: str) -> Line:
+        """Return the users in line of a queue."""
+        return await self._shared(("line", queue), LISTS_FOR, lambda: read_line(self.store, queue, time.time()))
+
+    async def failure_causes(self, task: str, since: float) -> Sequence[FailureCause]:
+        """Return why jobs of a task failed since a time."""
+        return await self._shared(
+            ("causes", task, since), FINDINGS_FOR, lambda: read_failure_causes(self.store, task, since)
+        )
+
+    async def advice(self) -> Advice:
+        """Return how many processes and slots the load of the last day needs."""
+        return await self._shared("advice", ADVICE_FOR, lambda: read_advice(self.store, DAY, this_machine(), {}))
+
+    def forget(self) -> None:
+        """Read everything again when it is asked for, because an operator has changed something."""
+        self._reads.clear()
 
     async def _shared(self, key: object, lasts: float, read: Callable[[], Awaitable[T]]) -> T:
         until, task = self._reads.get(key, (0.0, None))

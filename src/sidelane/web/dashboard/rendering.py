@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
+from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -61,7 +62,32 @@ def percent_text(share: float | None) -> str:
         return NOTHING
     if share in (0.0, 1.0):
         return f"{share:.0%}".replace("%", " %")
+    if share < 0.001:
+        return "< 0.1 %"  # not nothing
     return f"{min(99.9, share * 100):.1f} %"  # 99.96 % is not everything
+
+
+def per_minute_text(per_second: float) -> str:
+    """Return a rate per second as one per minute, e.g. "186" or "0.4"."""
+    rate = per_second * 60
+    return f"{rate:.1f}" if 0 < rate < 9.95 else count_text(rate)
+
+
+def number_text(number: float | None) -> str:
+    """Return a number as a whole one, or a dash for None."""
+    return NOTHING if number is None else count_text(number)
+
+
+def cost_text(cost: float) -> str:
+    """Return a cost in the currency of the tasks that report it, or a dash without one."""
+    if not cost:
+        return NOTHING
+    return f"{cost:,.2f}" if cost >= 1 else f"{cost:.4f}"
+
+
+def path_segment(name: str) -> str:
+    """Return a name as one segment of a path, also if it has a slash."""
+    return quote(name, safe="")
 
 
 def seconds_text(seconds: float | None) -> str:
@@ -96,8 +122,9 @@ def sparkline(values: Sequence[float], label: str) -> Markup:
         for index, value in enumerate(values)
     )
     return Markup(
-        '<svg class="spark" viewBox="0 0 96 22" role="img" aria-label="{}"><polyline class="ln" points="{}"/></svg>'
-    ).format(label, points)
+        '<svg class="spark" viewBox="0 0 96 22" role="img" aria-label="{}">'
+        '<polygon class="ar" points="0,22 {} 96,22"/><polyline class="ln" points="{}"/></svg>'
+    ).format(label, points, points)
 
 
 def _environment() -> Environment:
@@ -109,8 +136,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "bytes": size_text, "count": count_text, "duration": seconds_text, "json": pretty_json, "percent": percent_text,
-        "rate": rate_text, "time": time_element,
+        "bytes": size_text, "cost": cost_text, "count": count_text, "duration": seconds_text, "json": pretty_json,
+        "number": number_text, "per_minute": per_minute_text, "percent": percent_text, "rate": rate_text,
+        "segment": path_segment, "time": time_element,
     }  # fmt: skip
     environment.globals |= {"sparkline": sparkline}
     return environment

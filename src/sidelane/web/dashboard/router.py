@@ -13,6 +13,7 @@ from sidelane.model.json_text import dump_json
 from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.operators import OperatorDependency, Permission, Role, by_role
 from sidelane.web.dashboard.pages import (
+    attention,
     batches,
     callbacks,
     dead,
@@ -23,6 +24,7 @@ from sidelane.web.dashboard.pages import (
     messages,
     queues,
     schedules,
+    tasks,
     workers,
 )
 from sidelane.web.dashboard.rendering import LANGUAGES
@@ -39,9 +41,13 @@ from sidelane.web.dashboard.site import (
 )
 from sidelane.web.sse import SseResponse, retry_field, sse_frame
 
-ASSETS: Final = frozenset({"dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"})
+ASSETS: Final = frozenset(
+    {"charts.js", "dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"}
+)
 
-PAGES: Final = (queues, jobs, job_forms, job, workers, schedules, dead, limits, batches, callbacks, messages)
+PAGES: Final = (
+    attention, queues, jobs, job_forms, job, tasks, workers, schedules, dead, limits, batches, callbacks, messages,
+)  # fmt: skip
 """The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 
 YEAR: Final = 365 * 86_400

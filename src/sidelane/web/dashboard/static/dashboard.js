@@ -46,6 +46,21 @@ function listen() {
   }
 }
 
+// A button that copies a command. A page without TLS may not copy; then it selects the command.
+async function copy(button) {
+  const command = button.closest(".finding").querySelector(".command");
+  getSelection().selectAllChildren(command);
+  if (!navigator.clipboard) return;
+  await navigator.clipboard.writeText(command.textContent);
+  const text = button.textContent;
+  button.textContent = button.dataset.copied;
+  setTimeout(() => { button.textContent = text; }, 1500);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copied]");
+  if (button) copy(button);
+});
 document.addEventListener("visibilitychange", listen);
 document.addEventListener("pointermove", (event) => { if (event.target.closest?.("tbody")) pointed = Date.now(); });
 document.addEventListener("htmx:after:swap", () => showTimes(document));
