@@ -90,10 +90,6 @@ class SharedReads:
         """Return the receivers that callbacks do not reach."""
         return await self._shared("receivers", LISTS_FOR, lambda: failing_receivers(self.store))
 
-    def forget(self) -> None:
-        """Read everything again when it is asked for, because an operator has changed something."""
-        self._reads.clear()
-
     async def history(self, seconds: float, *, queue: str | None = None, task: str | None = None) -> History:
         """Return the history of the last `seconds`, of everything or of one queue or task."""
         key = ("history", seconds, queue, task)
