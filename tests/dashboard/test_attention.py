@@ -4,18 +4,21 @@ import asyncio
 import re
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import pytest
 from playwright.async_api import expect
 
+from sidelane import Job
 from sidelane.admin.findings.evaluation import findings as read_findings
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.findings.mutes import mute
 from sidelane.model.job import JobSpec
+from sidelane.model.worker import ClaimRequest
 from tests.dashboard.conftest import BOTH_STORES, Browser
 from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop, make_shop
-from tests.dashboard.waiting import end_of
+from tests.dashboard.waiting import end_of, until
 from tests.web.clients import Server, run_server
 
 HOSTILE = '"><script>alert(1)</script>/\N{HANGUL SYLLABLE HAN}\N{RIGHT-TO-LEFT OVERRIDE}' + "q" * 150
@@ -97,6 +100,28 @@ async def test_viewer_cannot_mute(server: Server, shop: Shop) -> None:
 async def test_unknown_finding_is_not_muted(server: Server) -> None:
     await act(server, "findings/mute", await get(server, ""), key="no such")
     assert "no such: no such finding" in text_of(await get(server, ""))
+
+
+@pytest.mark.long
+@BOTH_STORES
+async def test_operator_cancels_a_job_that_costs_workers_from_its_finding(tmp_path: Path, store: str) -> None:
+    shop = make_shop(tmp_path, store=store, workers=0)
+    async with run_server(shop.app) as server:
+        job = await shop.lane.submit(shop.tasks["echo"].call("a"))
+        for losses in range(3):
+            await until(lambda wanted=losses: loses(job, wanted))  # type: ignore[misc]
+            lease = 0.05 if losses < 2 else 30.0
+            request = ClaimRequest(request=f"r{losses}", worker="w", ids=(job.id,), lease=lease)
+            assert (await shop.lane.client.store.claim(request)).jobs
+        page = await get(server, "")
+        assert f'action="./jobs/{job.id}/cancel"' in page.text
+        assert "Cancel job" not in text_of(await get(server, "", headers={"Cookie": "who=vic"}))
+        await act(server, f"jobs/{job.id}/cancel", page)
+        assert (await job.record()).cancel_requested
+
+
+async def loses(job: Job[Any], losses: int) -> bool:
+    return (await job.record()).worker_losses == losses
 
 
 @BOTH_STORES

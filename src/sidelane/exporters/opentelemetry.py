@@ -1,27 +1,34 @@
-"""OpenTelemetry tracer: records spans with the SDK of OpenTelemetry, and sends them over OTLP."""
+"""OpenTelemetry tracer: records spans, and sends them over OTLP with the SDK of OpenTelemetry."""
 
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from threading import Thread
 from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from sidelane.exporters.otlp import OtlpExporter
+from sidelane.exporters.recorded_span import KnownSpan, RecordedSpan, traceparent_of
 from sidelane.exporters.span_sender import SpanSender
 from sidelane.model.ids import is_traceparent
-from sidelane.model.json_text import escape_surrogates
 from sidelane.telemetry.tracer import NO_ATTRIBUTES, Attributes, Span, SpanKind, Tracer
 
 CLOSE_TIMEOUT: Final = 3.0
 """Seconds in which the remaining spans of a process are sent when it closes its tracer."""
+
+IDS: Final = RandomIdGenerator()
+SCOPE: Final = InstrumentationScope("sidelane")
+SAMPLED, NOT_SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED), trace.TraceFlags()
+NO_CONTEXT: Final = Context()
 
 KINDS: Final = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
 
@@ -38,33 +45,7 @@ def otlp_tracer(
     if release:
         service = {**service, "service.version": release}
     resource = Resource.create(service).merge(OTELResourceDetector().detect())
-    return OpenTelemetryTracer(SpanSender(exporter or OTLPSpanExporter()), resource)
-
-
-class OpenTelemetrySpan(Span):
-    """A span of the SDK."""
-
-    def __init__(self, recorded: trace.Span) -> None:
-        self.recorded = recorded
-
-    @cached_property
-    def traceparent(self) -> str | None:  # read several times
-        return _traceparent(self.recorded.get_span_context())
-
-    def set(self, attributes: Attributes) -> None:
-        self.recorded.set_attributes(_encodable(attributes))
-
-    def add_event(self, name: str, attributes: Attributes = NO_ATTRIBUTES) -> None:
-        self.recorded.add_event(name, attributes)
-
-    def fail(self, description: str, error_type: str = "") -> None:
-        self.recorded.set_status(trace.Status(trace.StatusCode.ERROR, escape_surrogates(description)))
-        if error_type:
-            self.recorded.set_attribute("error.type", error_type)
-
-    def end(self) -> None:
-        if self.recorded.is_recording():  # a second end would be logged as a warning
-            self.recorded.end()
+    return OpenTelemetryTracer(SpanSender(exporter or OtlpExporter()), resource)
 
 
 class OpenTelemetryTracer(Tracer):
@@ -78,12 +59,12 @@ class OpenTelemetryTracer(Tracer):
     def __init__(self, sender: SpanSender, resource: Resource) -> None:
         self._sender = sender
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(sender))
-        self._tracer = self._provider.get_tracer("sidelane")
+        self._processor = BatchSpanProcessor(sender)
+        self._provider.add_span_processor(self._processor)
 
     @property
     def traceparent(self) -> str | None:
-        return _traceparent(trace.get_current_span().get_span_context())
+        return traceparent_of(trace.get_current_span().get_span_context())
 
     def start(
         self,
@@ -95,30 +76,43 @@ class OpenTelemetryTracer(Tracer):
         attributes: Attributes = NO_ATTRIBUTES,
         started: float | None = None,
     ) -> Span:
-        return OpenTelemetrySpan(
-            self._tracer.start_span(
-                escape_surrogates(name),
-                None if parent is None else trace.set_span_in_context(_remote_span(parent), Context()),
-                KINDS[kind],
-                _encodable(attributes),
-                [trace.Link(_remote_span(link).get_span_context()) for link in links if is_traceparent(link)],
-                None if started is None else int(started * 1e9),
-            )
+        above = trace.get_current_span() if parent is None else _remote_span(parent)
+        known = above.get_span_context() if above.get_span_context().is_valid else None
+        trace_id = IDS.generate_trace_id() if known is None else known.trace_id
+        followed = [trace.Link(_remote_span(link).get_span_context()) for link in links if is_traceparent(link)]
+        sampling = self._provider.sampler.should_sample(
+            trace.set_span_in_context(above, NO_CONTEXT), trace_id, name, KINDS[kind], attributes, followed
         )
+        context = trace.SpanContext(
+            trace_id,
+            IDS.generate_span_id(),
+            False,
+            SAMPLED if sampling.decision is Decision.RECORD_AND_SAMPLE else NOT_SAMPLED,
+        )
+        if sampling.decision is Decision.DROP:
+            return KnownSpan(trace.NonRecordingSpan(context))
+        return RecordedSpan(
+            name, context, parent=known, kind=KINDS[kind], links=followed, attributes=attributes,
+            started=None if started is None else int(started * 1e9), on_end=self._on_end,
+        )  # fmt: skip
 
     def remote(self, traceparent: str) -> Span:
-        return OpenTelemetrySpan(_remote_span(traceparent))
+        return KnownSpan(_remote_span(traceparent))
 
     @contextmanager
     def current(self, span: Span) -> Iterator[None]:
-        if not isinstance(span, OpenTelemetrySpan):
+        found = span.found if isinstance(span, KnownSpan) else span
+        if not isinstance(found, trace.Span):
             yield
             return
-        token = attach(trace.set_span_in_context(span.recorded))
+        token = attach(trace.set_span_in_context(found))
         try:
             yield
         finally:
             detach(token)
+
+    def _on_end(self, span: RecordedSpan) -> None:
+        self._processor.on_end(span.readable(resource=self._provider.resource, instrumentation_scope=SCOPE))
 
     async def flush(self, timeout: float) -> None:
         """Wait until the spans that have ended are sent, for `timeout` seconds at most. Return at once while sending fails."""
@@ -129,17 +123,6 @@ class OpenTelemetryTracer(Tracer):
         if not await _run_in_daemon(self._provider.shutdown, CLOSE_TIMEOUT):
             self._sender.failed(f"no answer within {CLOSE_TIMEOUT:g} seconds")
             self._sender.shutdown()  # ends the retries of the thread that sends
-
-
-def _encodable(attributes: Attributes) -> Attributes:
-    """Return attributes without lone surrogates, because of which a receiver would get none of the spans that are sent together."""
-    return {name: escape_surrogates(value) if isinstance(value, str) else value for name, value in attributes.items()}
-
-
-def _traceparent(context: trace.SpanContext) -> str | None:
-    if not context.is_valid:
-        return None
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
 def _remote_span(traceparent: str) -> trace.Span:
