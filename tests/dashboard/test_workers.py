@@ -62,7 +62,7 @@ async def test_worker_that_died_shows_how_and_which_jobs_it_was_running(server: 
     assert re.search(r"Jobs that it was running .* tts\.render render queued", text_of(page))
 
 
-async def test_worker_that_nobody_knows_has_a_page_that_says_so(server: Server) -> None:
+async def test_unknown_worker_has_a_page_that_says_so(server: Server) -> None:
     page = await get(server, "workers/gone:box:1:2")
     assert page.status_code == 404
     assert "No live process has this id" in text_of(page)
