@@ -11,10 +11,11 @@ import pytest
 from sidelane import Context, Event, Fixed, Job, JobFailed, Retry, Sidelane, Use
 from sidelane.admin.job_logs import job_logs
 from sidelane.client.event_stream import partial_text, read_all, stream_events
+from sidelane.model.history import NO_USAGE
 from sidelane.telemetry import EventsWritten, FirstEvent, TelemetryEvent
 from sidelane.worker.job_log import FULL_ATTEMPTS, MAX_SIZE, log_size
 from tests.worker.process_tasks import lane as process_lane
-from tests.worker.process_tasks import log_and_emit
+from tests.worker.process_tasks import find_left_behind, leave_behind, log_and_emit
 
 TIMEOUT = 20.0
 
@@ -91,6 +92,28 @@ async def test_records_of_a_child_process_are_kept() -> None:
         first, second = await records(process_lane, job)
     assert (first["message"], first["job"], first["size"]) == ("in a child", job.id, 3)
     assert second["exception"].endswith("ValueError: no picture")
+
+
+async def test_what_an_attempt_leaves_running_in_a_child_adds_nothing_to_the_next_job() -> None:
+    async with process_lane.open(workers=1):
+        await (await leave_behind.submit()).result(TIMEOUT)
+        job = await find_left_behind.submit()
+        assert "has ended" in await job.result(TIMEOUT)
+        assert await messages(process_lane, job) == ["on time"]
+        assert [event.name for event in await events(job)] == ["end"]
+        assert (await job.record()).usage == NO_USAGE
+
+
+async def test_a_record_with_many_fields_still_names_its_attempt(lane: Sidelane) -> None:
+    @lane.task(keep_logs=True)
+    async def speak() -> None:
+        logger.info("many", extra={f"field{number}": number for number in range(100)})
+
+    async with lane.open(workers=1):
+        job = await speak.submit()
+        await job.result(TIMEOUT)
+        (record,) = await records(lane, job, attempt=1)
+    assert (record["job"], record["task"], record["field0"]) == (job.id, "speak", 0)
 
 
 async def test_a_task_keeps_nothing_by_default(lane: Sidelane) -> None:
