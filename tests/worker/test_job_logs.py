@@ -10,12 +10,13 @@ import pytest
 
 from sidelane import Context, Event, Fixed, Job, JobFailed, Retry, Sidelane, Use
 from sidelane.admin.job_logs import job_logs
-from sidelane.client.event_stream import partial_text, read_all, stream_events
+from sidelane.client.event_stream import partial_text, read_all, stream_events, stream_pages
+from sidelane.model.event import LOG, Cursor
 from sidelane.model.history import NO_USAGE
 from sidelane.telemetry import EventsWritten, FirstEvent, TelemetryEvent
 from sidelane.worker.job_log import FULL_ATTEMPTS, MAX_SIZE, log_size
-from tests.worker.process_tasks import lane as process_lane
 from tests.worker.process_tasks import find_left_behind, leave_behind, log_and_emit
+from tests.worker.process_tasks import lane as process_lane
 
 TIMEOUT = 20.0
 
@@ -171,6 +172,19 @@ async def test_records_can_be_followed_until_the_job_ends(lane: Sidelane) -> Non
             assert (await anext(found))["message"] == "one"
             go.set()
             assert [each["message"] async for each in found] == ["two"]
+
+
+async def test_a_gap_in_the_log_is_no_record(lane: Sidelane) -> None:
+    @lane.task(keep_logs=True)
+    async def speak() -> None:
+        logger.info("one")
+
+    async with lane.open(workers=1), asyncio.timeout(TIMEOUT):
+        job = await speak.submit()
+        await job.result(TIMEOUT)
+        unknown = Cursor(epoch=1, number=9)
+        pages = [page async for page in stream_pages(lane.client.store, job.id, unknown, logs=True)]
+    assert [event.name for page in pages for event in page] == [LOG]
 
 
 @pytest.mark.parametrize(("count", "length"), [(700, 20), (20, 1_000_000)])

@@ -102,8 +102,8 @@ class CompletionHandler:
 
         Jobs of `trusted_tasks` can be completed without a token. With `wait_for_gaps`, events are refused as `EARLY` while earlier
         events are missing. `trace` is the `traceparent` of the message or request. Raises `MalformedMessage` if an event is invalid
-        or several jobs match. Raises `UnknownTask` if this
-        process does not know the task. Raises `StoreUnavailable`, or `FilesUnavailable` if the result names files.
+        or several jobs match. Raises `UnknownTask` if this process does not know the task. Raises `StoreUnavailable`, or
+        `FilesUnavailable` if the result names files.
         """
         if (
             message.job is not None
