@@ -164,7 +164,8 @@ async def run_load(project: Project, load: Load, numbers: Numbers, seconds: floa
     finally:
         project.run("down")
     records, workers = await _read(project.store)
-    waits = [record.started - record.submitted for record in records if record.started is not None]
+    last = max(record.ended or record.submitted for record in records)  # until then wait those that have not started
+    waits = [(record.started or last) - record.submitted for record in records]
     runs = [record.ended - record.started for record in records if record.started and record.ended]
     jobs = sum(line.load.jobs for line in workers.lines)
     cpu = sum(line.load.cpu * line.load.seconds for line in workers.lines)
