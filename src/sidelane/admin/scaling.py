@@ -162,7 +162,7 @@ class LoadReader:
         self._external = frozenset(_task(cell) for cell in totals if cell.counts.get(Count.DISPATCHED))
         await self._remember(_Sample(now, self._by_queue(totals), ready))
         targets = load_declarations(declarations).target_waits
-        limit = _holding_limit(limits)
+        limit = _limits_with_waiting_jobs(limits)
         loads = [await self._load(queue, now, targets.get(queue.name), limit) for queue in queues]
         return StoreLoad({load.name: load for load in loads}, [worker for worker in workers if _takes_jobs(worker)])
 
@@ -238,7 +238,7 @@ class LoadReader:
         return next((each for each in reversed(self._samples) if each.at <= end), self._samples[0])
 
 
-def _holding_limit(limits: Iterable[LimitStats]) -> str:
+def _limits_with_waiting_jobs(limits: Iterable[LimitStats]) -> str:
     """Return the limit for which jobs wait, or the names of several, because a store does not count by queue for which."""
     waiting = [each.id for each in limits if each.waiting]
     return waiting[0] if len(waiting) == 1 else " or ".join(sorted({each.partition("/")[0] for each in waiting}))
