@@ -82,6 +82,9 @@ class Numbers:
     processes: int
     concurrency: int
 
+    def __str__(self) -> str:
+        return f"{self.processes} x {self.concurrency} slots"
+
 
 @dataclass(frozen=True)
 class Load:
@@ -232,7 +235,7 @@ def planned(project: Project, load: Load, measured: Measured) -> dict[str, int]:
 
 
 def follow(load: Load, seconds: float) -> bool:
-    """Run a load, follow the advice, run it again, and print and return whether the bars are met."""
+    """Run a load, follow the advice, run it again, and print a row for docs/sizing.md. Return whether the bars are met."""
     with tempfile.TemporaryDirectory() as name:
         project = Project(Path(name).resolve())
         first = asyncio.run(run_load(project, load, load.guess, seconds))
@@ -250,6 +253,10 @@ def follow(load: Load, seconds: float) -> bool:
         }
         if load.kind == "cpu":
             bars[f"CPU {second.cpu:.0%} >= {MIN_CPU:.0%}"] = second.cpu >= MIN_CPU
+        print(
+            f"| {load.kind}: {load.rate:g} jobs/s of {load.seconds:g} s | {load.guess} | {first.median_wait:.2f} s | {numbers} "
+            f"| {second.median_wait:.2f} s | {second.cpu:.0%} | {plan['worker']} processes, API {plan['api']} |"
+        )
         for text, met in bars.items():
             print(f"  {'met' if met else 'MISSED'}: {text}")
         return all(bars.values())
