@@ -120,8 +120,8 @@ def sizing(text: str) -> str:
     )
     before, line, _ = text.partition("|---|--:|--:|--:|--:|\n")
     source = (
-        f"The table was checked in {CHECKED}: t and m families and baselines against AWS's pages about general purpose and burstable "
-        "instances,\nc families against lists that others publish.\n"
+        f"The table was checked in {CHECKED}: t and m families and baselines against AWS's pages about general purpose and "
+        "burstable instances,\nc families against lists that others publish.\n"
     )
     return f"{before}{line}{rows}\n{source}"
 
