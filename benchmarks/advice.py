@@ -255,7 +255,7 @@ def follow(load: Load, seconds: float) -> bool:
             bars[f"CPU {second.cpu:.0%} >= {MIN_CPU:.0%}"] = second.cpu >= MIN_CPU
         print(
             f"| {load.kind}: {load.rate:g} jobs/s of {load.seconds:g} s | {load.guess} | {first.median_wait:.2f} s | {numbers} "
-            f"| {second.median_wait:.2f} s | {second.cpu:.0%} | {plan['worker']} processes, API {plan['api']} |"
+            f"| {second.median_wait:.2f} s | {second.cpu * 100:.0f} % | API {plan['api']}, workers {plan['worker']} |"
         )
         for text, met in bars.items():
             print(f"  {'met' if met else 'MISSED'}: {text}")
