@@ -1,6 +1,7 @@
 """The cost of traces: `python -m benchmarks.tracing [jobs] [streams] [span] [--rounds N] [--jobs N]`.
 
-jobs     jobs of 50 ms per second of one worker with 100 slots, in pairs: with traces to a collector on this machine, and without
+jobs     jobs of 50 ms per second of one worker with 100 slots, in pairs: with traces to a collector on this machine, JSON logs and
+         metrics, and without these. Each job logs one line in both
 streams  the same, of jobs that yield 50 tokens
 span     microseconds of CPU for one span with the attributes of an attempt, until it is sent
 """
@@ -25,15 +26,26 @@ from sidelane.telemetry.tracer import NEW_TRACE, SpanKind
 
 SPANS = 20_000
 BAR = 0.95
-ON = {"SIDELANE_TRACES": "otlp"}
+ON = {"SIDELANE_TRACES": "otlp", "SIDELANE_LOG_FORMAT": "json"}
+"""With traces, the figures of the process are kept too."""
+
 SOURCE = Path(__file__).parents[1] / "src"
 
 RUN = """
-import asyncio, resource, sys, time
+import asyncio, logging, os, sys, time
 from collections.abc import AsyncIterator
 from sidelane import Sidelane
+from sidelane.processes.logs import LogOptions, log_to_stderr
+from sidelane.tasks.job_log_filter import JobLogFilter
+from sidelane.telemetry.figures import PROCESS_FIGURES
 
+logger = logging.getLogger("shop")
 lane = Sidelane(store=sys.argv[1])
+everything = bool(lane.settings.traces)
+sys.stderr = open(os.devnull, "w")
+log_to_stderr(LogOptions(name="worker", level="INFO", format=lane.settings.log_format), *([JobLogFilter()] * everything))
+if everything:
+    PROCESS_FIGURES.listen(lane.telemetry)
 jobs = int(sys.argv[2])
 left = jobs
 done = asyncio.Event()
@@ -46,11 +58,13 @@ def count() -> None:
 
 @lane.task
 async def work() -> None:
+    logger.info("asked the model")
     await asyncio.sleep(0.05)
     count()
 
 @lane.task
 async def talk() -> AsyncIterator[str]:
+    logger.info("asked the model")
     for _ in range(50):
         yield "token "
         await asyncio.sleep(0.001)
@@ -67,7 +81,7 @@ async def main() -> None:
         worker.drain()
         await running
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
-    print(f"    {cpu / jobs * 1e6:.0f} us of CPU per job", file=sys.stderr)
+    print(f"    {cpu / jobs * 1e6:.0f} us of CPU per job", file=sys.__stderr__)
     print(jobs / took)
 
 asyncio.run(main())
@@ -97,8 +111,10 @@ def collecting() -> Iterator[str]:
     """Run a collector in another process inside the block, and return its URL."""
     with subprocess.Popen([sys.executable, "-c", COLLECTOR], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.kill()
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
 
 
 def rate(jobs: int, *, streams: bool, **environment: str) -> float:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from opentelemetry import trace
@@ -111,10 +112,30 @@ async def test_a_text_that_cannot_be_encoded_is_escaped_and_loses_no_span(collec
     ]
 
 
-def test_variables_that_contradict_each_other_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "9999")
-    with pytest.raises(ConfigurationError, match=r"The OTEL_\* variables do not fit together: max_export_batch_size"):
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "9999", "max_export_batch_size must be less than"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "could not convert string to float: 'soon'"),
+    ],
+)
+def test_variables_that_cannot_be_used_are_told_in_one_sentence(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=rf"The OTEL_\* variables cannot be used: {reason}"):
         open_tracer(SETTINGS)
+
+
+async def test_an_attribute_of_any_kind_loses_no_span(collector: Collector) -> None:
+    tracer = open_tracer(SETTINGS)
+    values: dict[Any, Any] = {"a\ud800": 1, 5: 2**70, "mapping": {"b": "\ud800"}, "nothing": None}
+    tracer.start("odd", attributes=values).end()
+    tracer.start("plain").end()
+    await tracer.close()
+    odd, plain = collector.spans
+    assert (odd.name, plain.name) == ("odd", "plain")
+    assert odd.attributes.keys() == {"a\\ud800", "5", "mapping", "nothing"}
 
 
 async def test_variables_name_the_service_and_add_to_its_resource(

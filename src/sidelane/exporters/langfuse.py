@@ -10,11 +10,11 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from sidelane.exporters.opentelemetry import OpenTelemetryTracer, otlp_tracer
+from sidelane.exporters.otlp import OtlpExporter
 from sidelane.model.codec import rfc3339
 from sidelane.model.errors import ConfigurationError
 
@@ -70,7 +70,7 @@ def langfuse_exporter(environ: Mapping[str, str]) -> LangfuseExporter:
         "Authorization": f"Basic {b64encode(f'{public}:{secret}'.encode()).decode()}",
         "x-langfuse-ingestion-version": INGESTION_VERSION,
     }
-    return LangfuseExporter(OTLPSpanExporter(endpoint=host.rstrip("/") + TRACES_PATH, headers=headers))
+    return LangfuseExporter(OtlpExporter(endpoint=host.rstrip("/") + TRACES_PATH, headers=headers))
 
 
 def langfuse_resource(environ: Mapping[str, str], release: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
@@ -17,6 +16,7 @@ from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from sidelane.exporters.otlp import OtlpExporter
 from sidelane.exporters.recorded_span import KnownSpan, RecordedSpan, traceparent_of
 from sidelane.exporters.span_sender import SpanSender
 from sidelane.model.ids import is_traceparent
@@ -45,7 +45,7 @@ def otlp_tracer(
     if release:
         service = {**service, "service.version": release}
     resource = Resource.create(service).merge(OTELResourceDetector().detect())
-    return OpenTelemetryTracer(SpanSender(exporter or OTLPSpanExporter()), resource)
+    return OpenTelemetryTracer(SpanSender(exporter or OtlpExporter()), resource)
 
 
 class OpenTelemetryTracer(Tracer):

@@ -1,9 +1,7 @@
 """Span sender: an exporter of OpenTelemetry around another. It holds back what receivers refuse, and reports an outage once."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
@@ -12,8 +10,8 @@ from opentelemetry.trace import SpanContext
 
 logger = logging.getLogger(__name__)
 
-SDK_LOGGERS: Final = ("opentelemetry.exporter.otlp.proto.http.trace_exporter", "opentelemetry.sdk._shared_internal")
-"""Loggers to which the SDK writes each failure to send, and each span that it drops meanwhile."""
+SDK_LOGGER: Final = "opentelemetry.sdk._shared_internal"
+"""The logger to which the SDK writes that it drops spans because its queue is full."""
 
 
 class SpanSender(SpanExporter):
@@ -27,8 +25,7 @@ class SpanSender(SpanExporter):
         self._closed = False
         self._exporter = exporter
         self._outage_filter = OutageFilter(self)
-        for name in SDK_LOGGERS:
-            logging.getLogger(name).addFilter(self._outage_filter)
+        logging.getLogger(SDK_LOGGER).addFilter(self._outage_filter)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         valid = [span for span in spans if has_valid_ids(span)]
@@ -36,15 +33,12 @@ class SpanSender(SpanExporter):
             logger.warning("spans with malformed ids are not sent: %d", len(spans) - len(valid))
         if not valid:
             return SpanExportResult.SUCCESS
-        with _captured_logs() as messages:
-            try:
-                result = self._exporter.export(valid)
-            except Exception as error:  # noqa: BLE001 - of the driver; the thread that sends must go on
-                messages.append(f"{type(error).__name__}: {error}")
-                result = SpanExportResult.FAILURE
-        if result is SpanExportResult.FAILURE:
-            self.failed(messages[0] if messages else "the receiver refused them")
-        elif self.failing:
+        try:
+            result = self._exporter.export(valid)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread that sends must go on
+            self.failed(str(error) or type(error).__name__)
+            return SpanExportResult.FAILURE
+        if self.failing:
             self.failing = False
             logger.warning("spans are sent again")
         return result
@@ -64,8 +58,7 @@ class SpanSender(SpanExporter):
         self._closed = True
         self._exporter.shutdown()
         if not self.failing:  # else the thread that sends may still log that it gives up
-            for name in SDK_LOGGERS:
-                logging.getLogger(name).removeFilter(self._outage_filter)
+            logging.getLogger(SDK_LOGGER).removeFilter(self._outage_filter)
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True  # nothing is kept here
@@ -82,29 +75,11 @@ def _is_valid(context: SpanContext | None) -> bool:
 
 
 class OutageFilter(logging.Filter):
-    """Keeps from the log what the SDK writes about an outage that a sender has reported, or is about to report."""
+    """Keeps from the log that the SDK drops spans during an outage that a sender has reported."""
 
     def __init__(self, sender: SpanSender) -> None:
         super().__init__()
         self._sender = sender
 
     def filter(self, record: logging.LogRecord) -> bool:
-        messages = _messages.get()
-        if messages is not None:
-            messages.append(record.getMessage())
-            return False
         return not (self._sender.failing and record.msg.startswith("Queue full"))
-
-
-_messages: ContextVar[list[str] | None] = ContextVar("sidelane_export_messages", default=None)
-
-
-@contextmanager
-def _captured_logs() -> Iterator[list[str]]:
-    """Yield a list to which the messages of the SDK go within the block, in this thread."""
-    messages: list[str] = []
-    token = _messages.set(messages)
-    try:
-        yield messages
-    finally:
-        _messages.reset(token)

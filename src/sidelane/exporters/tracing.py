@@ -36,5 +36,5 @@ def open_tracer(settings: Settings) -> Tracer:
     open_selected = langfuse_tracer if settings.traces == "langfuse" else otlp_tracer
     try:
         return open_selected(release=settings.release)
-    except ValueError as error:  # of the SDK
-        raise ConfigurationError(f"The OTEL_* variables do not fit together: {error}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"The OTEL_* variables cannot be used: {error}") from error
