@@ -82,6 +82,9 @@ class Numbers:
     processes: int
     concurrency: int
 
+    def __str__(self) -> str:
+        return f"{self.processes} x {self.concurrency} slots"
+
 
 @dataclass(frozen=True)
 class Load:
@@ -164,7 +167,8 @@ async def run_load(project: Project, load: Load, numbers: Numbers, seconds: floa
     finally:
         project.run("down")
     records, workers = await _read(project.store)
-    waits = [record.started - record.submitted for record in records if record.started is not None]
+    last = max(record.ended or record.submitted for record in records)  # until then wait those that have not started
+    waits = [(record.started or last) - record.submitted for record in records]
     runs = [record.ended - record.started for record in records if record.started and record.ended]
     jobs = sum(line.load.jobs for line in workers.lines)
     cpu = sum(line.load.cpu * line.load.seconds for line in workers.lines)
@@ -231,7 +235,7 @@ def planned(project: Project, load: Load, measured: Measured) -> dict[str, int]:
 
 
 def follow(load: Load, seconds: float) -> bool:
-    """Run a load, follow the advice, run it again, and print and return whether the bars are met."""
+    """Run a load, follow the advice, run it again, and print a row for docs/sizing.md. Return whether the bars are met."""
     with tempfile.TemporaryDirectory() as name:
         project = Project(Path(name).resolve())
         first = asyncio.run(run_load(project, load, load.guess, seconds))
@@ -249,6 +253,10 @@ def follow(load: Load, seconds: float) -> bool:
         }
         if load.kind == "cpu":
             bars[f"CPU {second.cpu:.0%} >= {MIN_CPU:.0%}"] = second.cpu >= MIN_CPU
+        print(
+            f"| {load.kind}: {load.rate:g} jobs/s of {load.seconds:g} s | {load.guess} | {first.median_wait:.2f} s | {numbers} "
+            f"| {second.median_wait:.2f} s | {second.cpu * 100:.0f} % | API {plan['api']}, workers {plan['worker']} |"
+        )
         for text, met in bars.items():
             print(f"  {'met' if met else 'MISSED'}: {text}")
         return all(bars.values())

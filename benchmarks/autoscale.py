@@ -110,7 +110,8 @@ async def run(state: StateDirectory, url: str, *, high: float, low: float) -> bo
     await submit(store, LOW, low)
     watching.cancel()
     jobs = [job async for job in all_jobs(store)]
-    late = [job.submitted for job in jobs if job.started is not None and job.started - job.submitted > TARGET_WAIT]
+    now = time.time()  # until then wait those that have not started
+    late = [job.submitted for job in jobs if (job.started or now) - job.submitted > TARGET_WAIT]
     lost = sum(cell.counts.get(Count.LOST, 0) for cell in await store.totals())
     await store.close()
     followed = next((each.at - up for each in samples if each.at > up and each.ready >= NEEDED), None)

@@ -111,8 +111,10 @@ def collecting() -> Iterator[str]:
     """Run a collector in another process inside the block, and return its URL."""
     with subprocess.Popen([sys.executable, "-c", COLLECTOR], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        process.kill()
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
 
 
 def rate(jobs: int, *, streams: bool, **environment: str) -> float:

@@ -94,12 +94,11 @@ class Sidelane:
         secrets: SecretSource = MappingProxyType({}),
     ) -> None:
         self.configuration: Configuration = load_settings(**{"store": store, **(settings or {})})
-        self.queues = queues_by_name(queues)
+        self.queues, self._modules = queues_by_name(queues), tasks
         self.services = services = Services(self.settings)
         self.registry, self.files, self.telemetry = services.registry, services.files, services.telemetry
         self.schedules = Schedules(lambda: self.client, self.registry)
         self.consumers = ConsumerRegistry(self.registry)
-        self._modules = tasks
         self._opener: Opener = _open
         self._webhooks = WebhookClient(AddressPolicy.of(self.settings), telemetry=self.telemetry)
         all_secrets = Secrets(secrets)

@@ -11,6 +11,7 @@ from sidelane.model.process_load import PROCESS_LOADS, ProcessLoad
 from sidelane.model.shared_state import JournalAppend
 from sidelane.model.worker import API
 from sidelane.sizing.machines import Machine
+from sidelane.sizing.services import QueueDemand
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.factory import open_store
 from tests.admin.conftest import BOTH_STORES
@@ -140,5 +141,25 @@ def test_limits_count_only_if_every_task_of_the_queue_has_one() -> None:
     async def draw() -> None: ...
 
     found = queue_limits(lane)
-    assert [limit.max for limit in found["chat"].limits] == [5, 60]
+    assert [[limit.max for limit in own] for own in found["chat"].limits] == [[5], [60]]
     assert (found["gpu"].limits, found["gpu"].per_process) == ((), 1)
+
+
+@pytest.mark.parametrize(("run_time", "most"), [(2.0, 2), (120.0, 50)])
+def test_the_tighter_of_a_rate_and_a_number_depends_on_the_run_time(run_time: float, most: int) -> None:
+    lane = Sidelane(queues=[Queue("chat")])
+
+    @lane.task(
+        queue="chat", limits=[ConcurrencyLimit(50, per="task"), RateLimit("60/minute", per="task", on_limit="wait")]
+    )
+    async def answer() -> None: ...
+
+    load = QueueDemand(queue="chat", arrivals=5.0, run_time=run_time)
+    assert queue_limits(lane)["chat"].applied_to(load).most == most
+
+
+async def test_jobs_that_end_within_a_millisecond_are_sized_too(service: Service) -> None:
+    await ten_minutes(service, 40, 0.0)
+    await service.beat(name="chat-1@box", slots=20, queues={"chat": 20})
+    (chat,) = (await advice(service)).services
+    assert (chat.size.processes, chat.size.slots) == (1, 1)

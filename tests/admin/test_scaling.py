@@ -115,6 +115,21 @@ async def test_a_limit_that_holds_jobs_is_named(service: Service) -> None:
     assert (decision.wanted, decision.capped_by) == (2, "openai/openai")
 
 
+async def test_several_limits_that_may_hold_jobs_are_all_named(service: Service) -> None:
+    openai, search = (Limit(name=name, key="all", max=1, on_limit="wait") for name in ("openai", "search"))
+    await service.submit(3, limits=(search,))
+    await service.submit(3, limits=(openai,))
+    await service.claim(6)
+    assert (await LoadReader(service.store).read()).of("chat").limit == "openai or search"
+
+
+async def test_jobs_that_end_within_a_millisecond_are_short(service: Service) -> None:
+    reader = LoadReader(service.store)
+    await reader.read()
+    await run_for(service, 20, rate=4, run_time=0.0)
+    assert (await reader.read()).of("chat").run_time == 0.001
+
+
 async def test_jobs_at_external_workers_take_no_slots(service: Service) -> None:
     reader = LoadReader(service.store)
     await reader.read()

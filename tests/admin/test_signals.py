@@ -1,5 +1,6 @@
 """Signals: each is there with its first moment if its figures are, and only then."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -82,6 +83,15 @@ def test_memory_runs_short_if_processes_use_it_or_were_killed_for_it() -> None:
     assert found(*lines(0.5, memory=3_300_000_000))["memory-short"].direction is Direction.LOWER
     killed = WorkerExit(NOW - 50, "chat-1@box", "signal SIGKILL, out of memory", 1)
     assert found(*lines(0.5, memory=1), exits=(killed,))["memory-short"].since == NOW - 50
+
+
+def test_memory_of_another_machine_is_not_compared() -> None:
+    (line,) = lines(0.5, memory=3_300_000_000)
+    elsewhere = TimedLoad(line.until, replace(line.load, host="other"))
+    assert "memory-short" not in found(elsewhere)
+    killed = WorkerExit(NOW - 50, "chat-1@other", "signal SIGKILL, out of memory", 1)
+    evidence = found(elsewhere, exits=(killed,))["memory-short"].evidence
+    assert evidence == "1 worker was killed for lack of memory, the last one chat-1@other."
 
 
 def test_queue_that_grows_says_from_how_many_to_how_many() -> None:

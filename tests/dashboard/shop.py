@@ -45,7 +45,13 @@ def make_shop(
     lane = Sidelane(
         queues=[Queue("chat", target_wait=10), Queue("report"), Queue("small", max_queued=2)],
         store=store or f"sqlite:///{folder / 'jobs.db'}",
-        settings={"lease_duration": 2.0, "cancel_grace": 0.5, "shutdown_timeout": 0.0, "release": "8ac11e0"},
+        settings={
+            "lease_duration": 2.0,
+            "cancel_grace": 0.5,
+            "shutdown_timeout": 0.0,
+            "release": "8ac11e0",
+            "allow_private_callbacks": True,
+        },
     )
 
     @asynccontextmanager

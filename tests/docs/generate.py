@@ -119,7 +119,11 @@ def sizing(text: str) -> str:
         for (cores, memory, baseline), machines in alike.items()
     )
     before, line, _ = text.partition("|---|--:|--:|--:|--:|\n")
-    return f"{before}{line}{rows}\nThe table is of {CHECKED}, from the pages of AWS about instance types and burstable instances.\n"
+    source = (
+        f"The table was checked in {CHECKED}: t and m families and baselines against AWS's pages about general purpose and "
+        "burstable instances,\nc families against lists that others publish.\n"
+    )
+    return f"{before}{line}{rows}\n{source}"
 
 
 def _output(command: str) -> str:

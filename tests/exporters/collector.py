@@ -18,7 +18,7 @@ KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceivedSpan:
-    """One span. `started` and `ended` are seconds since 1970, and `links` the ids of other spans."""
+    """One span. `started` and `ended` are seconds since 1970, `links` the ids of other spans, and `events` names."""
 
     name: str
     trace: str
@@ -28,6 +28,7 @@ class ReceivedSpan:
     attributes: dict[str, Any]
     failed: bool
     links: list[str]
+    events: list[str]
     started: float
     ended: float
     resource: dict[str, Any]
@@ -100,8 +101,9 @@ class Collector:
             ReceivedSpan(
                 name=span.name, trace=span.trace_id.hex(), id=span.span_id.hex(), parent=span.parent_span_id.hex(),
                 kind=KINDS[span.kind], attributes=_values(span.attributes), failed=span.status.code == 2,
-                links=[link.span_id.hex() for link in span.links], started=span.start_time_unix_nano / 1e9,
-                ended=span.end_time_unix_nano / 1e9, resource=_values(resource.resource.attributes),
+                links=[link.span_id.hex() for link in span.links], events=[event.name for event in span.events],
+                started=span.start_time_unix_nano / 1e9, ended=span.end_time_unix_nano / 1e9,
+                resource=_values(resource.resource.attributes),
             )
             for resource in request.resource_spans
             for scope in resource.scope_spans
@@ -137,7 +139,12 @@ class Collector:
 
 
 def _values(attributes: Iterable[Any]) -> dict[str, Any]:
-    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
+    return {each.key: _value(each.value) for each in attributes}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return [*map(_value, value.array_value.values)] if kind == "array_value" else getattr(value, kind)
 
 
 def _is_well_formed(span: ReceivedSpan) -> bool:

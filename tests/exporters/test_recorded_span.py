@@ -36,11 +36,13 @@ async def test_status_ok_is_not_replaced_and_an_ended_span_does_not_change(colle
     span.fail("late")
     span.end()
     span.set({"after": "its end"})
+    span.add_event("after its end")
     assert not span.is_recording()
     await tracer.close()
     (found,) = collector.spans
     assert not found.failed
     assert "after" not in found.attributes
+    assert found.events == []
 
 
 async def test_attributes_beyond_the_limit_are_left_out(collector: Collector) -> None:

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from opentelemetry import trace
 
 from sidelane import Sidelane
 from sidelane.exporters.tracing import open_tracer
+from sidelane.model.errors import ConfigurationError
 from sidelane.model.ids import is_traceparent
 from sidelane.model.settings import Settings
 from sidelane.telemetry.tracer import NEW_TRACE, NO_TRACER
@@ -69,15 +72,15 @@ async def test_a_collector_that_does_not_answer_delays_neither_the_end_of_a_proc
     tracer.start("one").end()
     began = time.monotonic()
     await tracer.flush(0.3)
-    assert 0.25 < time.monotonic() - began < 1
+    assert 0.25 < time.monotonic() - began < 5
     began = time.monotonic()
     for _ in range(10):
         tracer.start("more").end()
         await tracer.flush(0.3)
-    assert time.monotonic() - began < 0.2
+    assert time.monotonic() - began < 2
     began = time.monotonic()
     await tracer.close()
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
 
 
 async def test_spans_with_malformed_ids_are_left_out_and_the_rest_is_sent(
@@ -97,15 +100,42 @@ async def test_spans_with_malformed_ids_are_left_out_and_the_rest_is_sent(
 async def test_a_text_that_cannot_be_encoded_is_escaped_and_loses_no_span(collector: Collector) -> None:
     tracer = open_tracer(SETTINGS)
     for text in ("a", "\ud800", "b"):
-        span = tracer.start(f"span {text}", attributes={"text": text})
-        span.fail(text)
+        span = tracer.start(f"span {text}", attributes={"text": text, "texts": [text]})
+        assert isinstance(span, trace.Span)
+        span.set_status(trace.Status(trace.StatusCode.ERROR, text))
         span.end()
     await tracer.close()
-    assert [(each.name, each.attributes["text"]) for each in collector.spans] == [
-        ("span a", "a"),
-        ("span \\ud800", "\\ud800"),
-        ("span b", "b"),
+    assert [(each.name, each.attributes["text"], each.attributes["texts"]) for each in collector.spans] == [
+        ("span a", "a", ["a"]),
+        ("span \\ud800", "\\ud800", ["\\ud800"]),
+        ("span b", "b", ["b"]),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "9999", "max_export_batch_size must be less than"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "could not convert string to float: 'soon'"),
+    ],
+)
+def test_variables_that_cannot_be_used_are_told_in_one_sentence(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=rf"The OTEL_\* variables cannot be used: {reason}"):
+        open_tracer(SETTINGS)
+
+
+async def test_an_attribute_of_any_kind_loses_no_span(collector: Collector) -> None:
+    tracer = open_tracer(SETTINGS)
+    values: dict[Any, Any] = {"a\ud800": 1, 5: 2**70, "mapping": {"b": "\ud800"}, "nothing": None}
+    tracer.start("odd", attributes=values).end()
+    tracer.start("plain").end()
+    await tracer.close()
+    odd, plain = collector.spans
+    assert (odd.name, plain.name) == ("odd", "plain")
+    assert odd.attributes.keys() == {"a\\ud800", "5", "mapping", "nothing"}
 
 
 async def test_variables_name_the_service_and_add_to_its_resource(

@@ -1,7 +1,7 @@
 """Traces: which spans the parts of Sidelane send, how they hang together, and that they agree with the jobs' records."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from starlette.types import Receive, Scope, Send
 
 from sidelane import CompletionMessage, Context, Http, JobConflict, Message, Queue, Sidelane, Sqs, Webhook
+from sidelane.model.outcome import AttemptResult
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE, DISPATCH_QUEUE
 from sidelane.testing import harness
 from sidelane.transports.job_messages import read_dispatched_header
@@ -286,6 +287,33 @@ async def test_an_external_attempt_has_one_span_from_its_dispatch_to_its_complet
     assert attempt.links == [CLIENT.split("-")[2]]
     assert record.started is not None
     assert attempt.started == pytest.approx(record.started, abs=0.01)
+
+
+async def test_a_completion_that_is_cancelled_after_the_store_has_it_still_sends_its_span(
+    lane: Sidelane, receiver: Receiver, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyse = lane.external_task("analyse", input=str, result=int, send_to=Http(receiver.url), queue="chat")
+    async with lane.open(workers=1):
+        job = await analyse.submit("a.wav")
+        (request,) = await receiver.until(1)
+        dispatched = read_dispatched_header(Message(body=request.body))
+        store = lane.client.store
+        finish = store.finish
+
+        async def cancel_after(reports: Sequence[AttemptResult]) -> list[bool]:
+            accepted = await finish(reports)
+            if any(report.lease.job_id == job.id for report in reports):
+                applying.cancel()
+                await asyncio.sleep(0)
+            return accepted
+
+        monkeypatch.setattr(store, "finish", cancel_after)
+        reply = CompletionMessage(job=job.id, token=dispatched.token, result=7)
+        applying = asyncio.create_task(lane.completions.apply(reply))
+        await asyncio.wait([applying])
+        assert applying.cancelled()
+        assert await job.result(timeout=5) == 7
+    assert outcomes([await collector.span("process chat")]) == ["succeeded"]
 
 
 async def test_a_failed_dispatch_is_a_failed_attempt(lane: Sidelane, receiver: Receiver, collector: Collector) -> None:

@@ -47,7 +47,7 @@ def advised(
 
 def test_only_what_differs_is_changed(description: Description) -> None:
     assert changed_lines(description, [advised("api", 2), advised("chat", 4, 40, chat=40)]) == [
-        ChangedLine("api.web", "processes", "2", "default"),
+        ChangedLine("api.web", "processes", "2", "1, the default"),
         ChangedLine("worker.chat", "concurrency", "40", "100"),
     ]
 

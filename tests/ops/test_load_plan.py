@@ -46,6 +46,8 @@ PLANS = {
         ({"heavy": [CHAT], "rate": 0.0}, "--rate: 0"),
         ({"heavy": [CHAT], "rate": float("nan")}, "--rate: nan"),
         ({"heavy": [CHAT], "users": 0}, "--users: 0"),
+        ({"heavy": [CHAT], "users": 1_000_000}, "--users: at most 100,000"),
+        ({"heavy": [CHAT], "rate": 1e9}, "--rate: at most 100,000"),
         ({"light": "/health", "light_rate": float("inf")}, "--light-rate: inf"),
         ({"light": "/health", "duration": 0.0}, "--duration: 0"),
         ({"light": "/health", "timeout": -5.0}, "--timeout: -5"),

@@ -39,6 +39,13 @@ def test_process_that_is_larger_than_the_machine_needs_another_machine() -> None
     assert (fit.fits, fit.on_credits, fit.count) == (False, False, None)
 
 
+def test_two_processes_share_a_machine_only_if_both_fit_on_it() -> None:
+    load = PlannedLoad(
+        rate=1, seconds=1, memory=2 * GB
+    )  # with headroom, one process fits on a t3.medium, and three are needed
+    assert plan(load, machine_named("t3.medium")).count == 3
+
+
 def test_rule_of_thumb_says_what_its_workers_would_achieve() -> None:
     steps = rule_of_thumb(PlannedLoad(rate=5, seconds=120), machine_named("t3.medium"))
     assert [step.result for step in steps] == ["5 workers", "0.042 jobs/s at most", "2.5 GB of memory"]

@@ -73,8 +73,8 @@ async def test_spans_agree_with_the_records_of_attempts_that_end_in_every_way(
         ), name
         assert record.started is not None
         assert record.ended is not None
-        assert abs(attempts[-1].started - record.started) < 1, name
-        assert abs(attempts[-1].ended - record.ended) < 1, name
+        assert abs(attempts[-1].started - record.started) < 5, name
+        assert abs(attempts[-1].ended - record.ended) < 5, name
     (waiting,) = collector.named("waiting")
     assert waiting.parent == collector.named("process default", jobs["timed out in a process"])[0].id
 

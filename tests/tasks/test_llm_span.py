@@ -229,6 +229,12 @@ def test_messages_are_written_as_the_conventions_want_them() -> None:
     )
 
 
+def test_content_that_has_no_json_form_never_fails_a_task() -> None:
+    call = LlmSpan(recorded=True)
+    call.input([{"role": "user", "content": [b"audio", {("a", "b"): 1}]}])
+    assert call.attributes["gen_ai.input.messages"] == '[{"role": "user", "parts": ["b\'audio\'", {}]}]'
+
+
 def test_long_messages_are_cut_off() -> None:
     call = LlmSpan(recorded=True)
     call.input("x" * MAX_CONTENT)

@@ -10,7 +10,7 @@ from tests.web.service import Service
 
 
 @BOTH_STORES
-async def test_every_number_is_there_for_a_queue_that_nobody_has_used(client: httpx2.AsyncClient) -> None:
+async def test_every_number_is_there_for_a_queue_that_has_never_had_a_job(client: httpx2.AsyncClient) -> None:
     answer = await client.get("/scale", params={"queue": "never-seen"})
     assert answer.status_code == 200
     document = answer.json()

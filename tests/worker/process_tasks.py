@@ -38,6 +38,33 @@ def log_and_emit(ctx: Context = Use(Context)) -> None:
         logging.getLogger("shop").exception("it failed")
 
 
+left_behind: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
+
+
+@lane.task(process=True, keep_logs=True)
+async def leave_behind(ctx: Context = Use(Context)) -> None:
+    """Start an asyncio task that speaks when another job lets it."""
+    go = asyncio.Event()
+
+    async def speak() -> None:
+        await go.wait()
+        logging.getLogger("shop").warning("late")
+        await ctx.emit("late", 1)
+        ctx.report_usage(input_tokens=7)
+        await ctx.submit(double.call(1))
+
+    left_behind.append((go, asyncio.create_task(speak())))
+
+
+@lane.task(process=True, keep_logs=True)
+async def find_left_behind() -> str:
+    logging.getLogger("shop").warning("on time")
+    go, task = left_behind.pop()
+    go.set()
+    await asyncio.wait([task])
+    return repr(task.exception())
+
+
 @lane.task(process=True, timeout=0.5, cancel_grace=0.1)
 def spin() -> None:
     while True:

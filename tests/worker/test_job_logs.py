@@ -10,11 +10,13 @@ import pytest
 
 from sidelane import Context, Event, Fixed, Job, JobFailed, Retry, Sidelane, Use
 from sidelane.admin.job_logs import job_logs
-from sidelane.client.event_stream import partial_text, read_all, stream_events
+from sidelane.client.event_stream import partial_text, read_all, stream_events, stream_pages
+from sidelane.model.event import LOG, Cursor
+from sidelane.model.history import NO_USAGE
 from sidelane.telemetry import EventsWritten, FirstEvent, TelemetryEvent
 from sidelane.worker.job_log import FULL_ATTEMPTS, MAX_SIZE, log_size
+from tests.worker.process_tasks import find_left_behind, leave_behind, log_and_emit
 from tests.worker.process_tasks import lane as process_lane
-from tests.worker.process_tasks import log_and_emit
 
 TIMEOUT = 20.0
 
@@ -93,6 +95,28 @@ async def test_records_of_a_child_process_are_kept() -> None:
     assert second["exception"].endswith("ValueError: no picture")
 
 
+async def test_what_an_attempt_leaves_running_in_a_child_adds_nothing_to_the_next_job() -> None:
+    async with process_lane.open(workers=1):
+        await (await leave_behind.submit()).result(TIMEOUT)
+        job = await find_left_behind.submit()
+        assert "has ended" in await job.result(TIMEOUT)
+        assert await messages(process_lane, job) == ["on time"]
+        assert [event.name for event in await events(job)] == ["end"]
+        assert (await job.record()).usage == NO_USAGE
+
+
+async def test_a_record_with_many_fields_still_names_its_attempt(lane: Sidelane) -> None:
+    @lane.task(keep_logs=True)
+    async def speak() -> None:
+        logger.info("many", extra={f"field{number}": number for number in range(100)})
+
+    async with lane.open(workers=1):
+        job = await speak.submit()
+        await job.result(TIMEOUT)
+        (record,) = await records(lane, job, attempt=1)
+    assert (record["job"], record["task"], record["field0"]) == (job.id, "speak", 0)
+
+
 async def test_a_task_keeps_nothing_by_default(lane: Sidelane) -> None:
     @lane.task
     async def speak() -> None:
@@ -148,6 +172,19 @@ async def test_records_can_be_followed_until_the_job_ends(lane: Sidelane) -> Non
             assert (await anext(found))["message"] == "one"
             go.set()
             assert [each["message"] async for each in found] == ["two"]
+
+
+async def test_a_gap_in_the_log_is_no_record(lane: Sidelane) -> None:
+    @lane.task(keep_logs=True)
+    async def speak() -> None:
+        logger.info("one")
+
+    async with lane.open(workers=1), asyncio.timeout(TIMEOUT):
+        job = await speak.submit()
+        await job.result(TIMEOUT)
+        unknown = Cursor(epoch=1, number=9)
+        pages = [page async for page in stream_pages(lane.client.store, job.id, unknown, logs=True)]
+    assert [event.name for page in pages for event in page] == [LOG]
 
 
 @pytest.mark.parametrize(("count", "length"), [(700, 20), (20, 1_000_000)])

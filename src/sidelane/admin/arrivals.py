@@ -11,6 +11,9 @@ from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 MIN_JOBS = 30
 """Attempts that must have ended, so that their mean run time says something."""
 
+MIN_RUN_TIME = 0.001
+"""Seconds that a run counts at least, because the history has whole milliseconds."""
+
 FASTEST = 0.05
 """Share of the attempts that are taken for those that did not wait for the CPU."""
 
@@ -65,10 +68,11 @@ def _arrivals(queue: str, cells: Sequence[HistoryCell], period: Period, running:
     total = merged(cell.counts for cell in cells)
     runs, in_window = (histogram(counts, Count.RUN) for counts in (total, merged(c.counts for c in windows[busiest])))
     measured = in_window if in_window.count >= MIN_JOBS else runs
+    run_time = measured.total / measured.count if measured.count else 0.0
     at = running[0] if busiest <= running[0] < busiest + length else busiest
     return QueueArrivals(
         queue=queue, ended=runs.count, rate=rates[busiest], at=at, seconds=seconds[busiest],
-        run_time=measured.total / measured.count if measured.count else 0.0, fastest=_fastest(cells),
+        run_time=max(run_time, MIN_RUN_TIME), fastest=_fastest(cells),
         limit_wait=total.get(Count.LIMIT_WAIT_MS, 0) / 1000,
     )  # fmt: skip
 

@@ -14,12 +14,12 @@ from sidelane.client.bulk_actions import (
     BulkKind,
     Captured,
     StoredAction,
+    chunk_name,
     load_action,
     parse_action,
-    piece_name,
     run_action,
     save_action,
-    save_piece,
+    save_chunk,
 )
 from sidelane.client.client import Client
 from sidelane.model.durations import DAY
@@ -40,8 +40,8 @@ MAX_AT_ONCE: Final = 200
 """Jobs of an action that is done at once. A larger one runs as a job."""
 
 PAGE_SIZE: Final = 500
-PIECE_SIZE: Final = 400
-"""Jobs that are read in one call, and ids in one piece, which fit a value even if all are as long as ids may be."""
+CHUNK_SIZE: Final = 400
+"""Jobs that are read in one call, and ids in one chunk, which fit a value even if all are as long as ids may be."""
 
 PACES: Final = (5, 50, 500)
 """Jobs per second that an operator may choose."""
@@ -128,7 +128,7 @@ async def capture(
     count, number = 0, 0
     others: Counter[str] = Counter()
     examples: dict[str, Counter[str]] = {"queue": Counter(), "task": Counter(), "user": Counter()}
-    piece: list[Captured] = []
+    chunk: list[Captured] = []
     try:
         async for page in pages:
             for record in page:
@@ -136,15 +136,15 @@ async def capture(
                     others[record.state] += 1
                     continue
                 _count(examples, record)
-                piece.append(Captured(record.id, record.ends))
+                chunk.append(Captured(record.id, record.ends))
                 count += 1
             if count > MAX_CAPTURED:
                 raise TooManyJobs
-            while len(piece) >= PIECE_SIZE:
-                await save_piece(store, action.id, number, piece[:PIECE_SIZE])
-                number, piece = number + 1, piece[PIECE_SIZE:]
-        if piece:
-            await save_piece(store, action.id, number, piece)
+            while len(chunk) >= CHUNK_SIZE:
+                await save_chunk(store, action.id, number, chunk[:CHUNK_SIZE])
+                number, chunk = number + 1, chunk[CHUNK_SIZE:]
+        if chunk:
+            await save_chunk(store, action.id, number, chunk)
     except SidelaneError:
         await _remove(store, action.id)
         raise
@@ -255,7 +255,7 @@ async def _remove_old(store: Store) -> None:
 async def _remove(store: Store, action_id: str) -> None:
     """Remove an action, and before it the ids of its jobs."""
     number = 0
-    while await _remove_value(store, piece_name(action_id, number)):
+    while await _remove_value(store, chunk_name(action_id, number)):
         number += 1
     await _remove_value(store, f"{HEADERS}{action_id}")
 

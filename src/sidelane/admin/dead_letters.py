@@ -6,6 +6,8 @@ from typing import Protocol
 
 from sidelane.admin.actions import ActionResult, Lookup, Status, rejection_text
 from sidelane.admin.documents import problem_text, unknown_job_text
+from sidelane.admin.failure_causes import NUMBERS, FailureCause
+from sidelane.admin.findings.finding import digest
 from sidelane.model.job import JobRecord, Query, Rejection, State
 from sidelane.stores.contract import Store
 
@@ -70,6 +72,11 @@ async def newest_dead_letters(store: Store, selected: DeadLetterFilter, limit: i
         if len(records) >= limit:
             break
     return records[:limit]
+
+
+def cause_key(cause: FailureCause) -> str:
+    """Return a few characters that stand for a cause, its task and its release."""
+    return digest(cause.newest.spec.task, NUMBERS.sub("#", cause.error), cause.release)
 
 
 class DeadLetterAction(Protocol):

@@ -13,22 +13,27 @@ from sidelane.tasks.registry import AnyTask
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """What applies to all jobs of a queue. `limits` has a limit of each of its tasks, and `per_process` the slots of a worker."""
+    """What applies to all jobs of a queue. `limits` has those of each of its tasks, and `per_process` is the slots of a worker.
 
-    limits: tuple[Limit, ...] = ()
+    If a task has no limit, `limits` is empty.
+    """
+
+    limits: tuple[tuple[Limit, ...], ...] = ()
     per_process: int | None = None
 
     def applied_to(self, load: QueueDemand) -> QueueDemand:
-        """Return the load with what these limits let run at once. A rate lets as many run as it starts within a run time."""
+        """Return the load with what the tightest limit of each task lets run at once."""
         capped = replace(load, per_process=self.per_process)
         if not self.limits:
             return capped
-        most = sum(
-            limit.max if limit.window is None else math.ceil(limit.max / limit.window * load.run_time)
-            for limit in self.limits
-        )
-        names = " and ".join(sorted({limit.name for limit in self.limits}))
-        return replace(capped, most=max(1, most), limit=f"the limit {names}")
+
+        def at_once(limit: Limit) -> int:
+            """Return how many jobs a limit lets run: for a rate, as many as it starts within a run time."""
+            return limit.max if limit.window is None else math.ceil(limit.max / limit.window * load.run_time)
+
+        tightest = {limit.id: limit for own in self.limits for limit in [min(own, key=at_once)]}
+        names = " and ".join(sorted({limit.name for limit in tightest.values()}))
+        return replace(capped, most=max(1, sum(map(at_once, tightest.values()))), limit=f"the limit {names}")
 
 
 def queue_limits(lane: Sidelane) -> Mapping[str, QueueLimits]:
@@ -43,16 +48,13 @@ def queue_limits(lane: Sidelane) -> Mapping[str, QueueLimits]:
     }
 
 
-def _limits(tasks: Iterable[AnyTask]) -> tuple[Limit, ...]:
-    """Return the distinct limits of which each task has one, or none if a task has no limit of its own or of its queue."""
-    found: dict[str, Limit] = {}
-    for task in tasks:
-        own = [limit for named in task.policy.limits if (limit := _whole_limit(named, task)) is not None]
-        if not own:
-            return ()
-        tightest = min(own, key=lambda limit: (limit.window is not None, limit.max))
-        found[tightest.id] = tightest
-    return tuple(found.values())
+def _limits(tasks: Iterable[AnyTask]) -> tuple[tuple[Limit, ...], ...]:
+    """Return the limits of each task, or nothing if one of them has none."""
+    found = [
+        tuple(limit for named in task.policy.limits if (limit := _whole_limit(named, task)) is not None)
+        for task in tasks
+    ]
+    return tuple(found) if all(found) else ()
 
 
 def _whole_limit(named: NamedLimit, task: AnyTask) -> Limit | None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from sidelane.admin.arrivals import MIN_RUN_TIME
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.codec import rfc3339
 from sidelane.model.history import MINUTE, Count, HistoryCell, HistoryQuery, histogram
@@ -161,7 +162,7 @@ class LoadReader:
         self._external = frozenset(_task(cell) for cell in totals if cell.counts.get(Count.DISPATCHED))
         await self._remember(_Sample(now, self._by_queue(totals), ready))
         targets = load_declarations(declarations).target_waits
-        limit = max(limits, key=lambda each: each.waiting, default=None)
+        limit = _limits_with_waiting_jobs(limits)
         loads = [await self._load(queue, now, targets.get(queue.name), limit) for queue in queues]
         return StoreLoad({load.name: load for load in loads}, [worker for worker in workers if _takes_jobs(worker)])
 
@@ -191,16 +192,16 @@ class LoadReader:
                 found[cell.series.queue] = found.get(cell.series.queue, _NONE) + counts
         return found
 
-    async def _load(
-        self, queue: QueueStats, now: float, target_wait: float | None, limit: LimitStats | None
-    ) -> QueueLoad:
-        run_time = self._recent_run_time(queue.name) or await self._estimated_run_time(queue, now)
+    async def _load(self, queue: QueueStats, now: float, target_wait: float | None, limit: str) -> QueueLoad:
+        run_time = self._recent_run_time(queue.name)
+        if run_time is None:
+            run_time = await self._estimated_run_time(queue, now)
+        run_time = max(run_time, MIN_RUN_TIME)
         window = min(max(run_time, MIN_RATE_WINDOW), MAX_RATE_WINDOW)
         return QueueLoad(
             name=queue.name, arrivals=self._arrivals(queue.name, window), run_time=run_time, ready=queue.ready,
             running=queue.running, waiting_for_limit=queue.waiting_for_limit,
-            limit=limit.id if limit is not None and limit.waiting and queue.waiting_for_limit else "",
-            paused=queue.paused, target_wait=target_wait,
+            limit=limit if queue.waiting_for_limit else "", paused=queue.paused, target_wait=target_wait,
         )  # fmt: skip
 
     def _arrivals(self, queue: str, window: float) -> float:
@@ -221,19 +222,26 @@ class LoadReader:
     async def _estimated_run_time(self, queue: QueueStats, now: float) -> float:
         """Return the mean seconds of all attempts that have ever ended, and at least what the running jobs show."""
         total = self._samples[-1].of(queue.name)
-        found = total.seconds / total.ended if total.ended else 0.0
+        found = total.seconds / total.ended if total.ended else None
         if queue.running:
             query = Query(states=frozenset({State.RUNNING}), queue=queue.name, limit=MAX_RUNNING)
             running = await self._store.list_jobs(query)
             ages = [now - job.started for job in running if job.started is not None and job.worker]
             if ages:
-                found = max(found, 2 * sum(ages) / len(ages))  # on average, a running job has run for half of its time
-        return found or DEFAULT_RUN_TIME
+                # on average, a running job has run for half of its time
+                found = max(found or 0.0, 2 * sum(ages) / len(ages))
+        return DEFAULT_RUN_TIME if found is None else found
 
     def _sample_before(self, seconds: float) -> _Sample:
         """Return the newest sample that is at least so many seconds older than the last, or else the oldest one."""
         end = self._samples[-1].at - seconds
         return next((each for each in reversed(self._samples) if each.at <= end), self._samples[0])
+
+
+def _limits_with_waiting_jobs(limits: Iterable[LimitStats]) -> str:
+    """Return the limit for which jobs wait, or the names of several, because a store does not count by queue for which."""
+    waiting = [each.id for each in limits if each.waiting]
+    return waiting[0] if len(waiting) == 1 else " or ".join(sorted({each.partition("/")[0] for each in waiting}))
 
 
 def _takes_jobs(worker: WorkerInfo) -> bool:

@@ -196,6 +196,9 @@ def _mean_waits(chart: Chart) -> list[float]:
 
 def _of_memory(services: Sequence[Service], exits: Sequence[WorkerExit], machine: Machine) -> Iterator[Signal]:
     killed = [each for each in exits if OUT_OF_MEMORY in each.reason]
+    services = [
+        service for service in services if service.hosts == {machine.name}
+    ]  # what runs on others takes none of its memory
     used = sum(service.memory * service.processes for service in services)
     short = used > machine.usable_memory * HIGH_MEMORY
     if not killed and not short:
@@ -203,7 +206,9 @@ def _of_memory(services: Sequence[Service], exits: Sequence[WorkerExit], machine
     evidence = f"Processes use up to {size_text(used)} of {size_text(machine.memory)}."
     if killed:
         last = max(killed, key=lambda each: each.at)
-        evidence = f"{len(killed)} workers were killed for lack of memory, the last one {last.worker}. {evidence}"
+        workers = "1 worker was" if len(killed) == 1 else f"{len(killed)} workers were"
+        killings = f"{workers} killed for lack of memory, the last one {last.worker}."
+        evidence = f"{killings} {evidence}" if services else killings
     lines = [line.since for service in services for line in service.lines if line.load.memory == service.memory]
     since = min(each.at for each in killed) if killed else min(lines, default=0.0)
     until = None if short or not killed else max(each.at for each in killed)

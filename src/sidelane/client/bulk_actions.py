@@ -1,6 +1,6 @@
 """Bulk actions: cancel, requeue or purge a captured set of jobs, in steps that any process can continue.
 
-The ids of a set are stored in pieces, each with how often its job had ended. A job that has ended since then is left alone.
+The ids of a set are stored in chunks, each with how often its job had ended. A job that has ended since then is left alone.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from sidelane.tasks.resources import Use
 from sidelane.tasks.task import Lane
 
 HEADERS: Final = "bulk/"
-PIECES: Final = "bulk-ids/"
+CHUNKS: Final = "bulk-ids/"
 """Prefixes of the names of values: of what a bulk action is and how far it is, and of the ids of its jobs."""
 
 STEP_SIZE: Final = 100
@@ -80,7 +80,7 @@ class BulkAction:
 
     `filter` says in words how the set was chosen, and `others` counts matching jobs that the action does not apply to by their
     states. `examples` counts jobs by queue, task and user. `pace` is the number of jobs per second; None is as many as possible.
-    `piece` and `offset` are where the next step begins.
+    `chunk` and `offset` are where the next step begins.
     """
 
     id: str
@@ -97,7 +97,7 @@ class BulkAction:
     started: float | None = None
     ended: float | None = None
     stopped_by: str = ""
-    piece: int = 0
+    chunk: int = 0
     offset: int = 0
     done: int = 0
     skipped: int = 0
@@ -163,20 +163,20 @@ def parse_action(value: VersionedValue) -> StoredAction:
     return StoredAction(action, value.version, value.changed)
 
 
-async def save_piece(store: Store, action_id: str, number: int, jobs: Sequence[Captured]) -> None:
-    """Save a piece of the ids of a set."""
+async def save_chunk(store: Store, action_id: str, number: int, jobs: Sequence[Captured]) -> None:
+    """Save a chunk of the ids of a set."""
     text = "\n".join(f"{each.job} {each.ends}" for each in jobs)
-    await store.set_value(ValueChange(name=piece_name(action_id, number), text=text, replaces=None))
+    await store.set_value(ValueChange(name=chunk_name(action_id, number), text=text, replaces=None))
 
 
-def piece_name(action_id: str, number: int) -> str:
-    """Return the name of the value of a piece."""
-    return f"{PIECES}{action_id}/{number}"
+def chunk_name(action_id: str, number: int) -> str:
+    """Return the name of the value of a chunk."""
+    return f"{CHUNKS}{action_id}/{number}"
 
 
-async def load_piece(store: Store, action_id: str, number: int) -> list[Captured]:
-    """Return a piece of the ids of a set, which is empty after the last."""
-    (value,) = await store.read_values([piece_name(action_id, number)])
+async def load_chunk(store: Store, action_id: str, number: int) -> list[Captured]:
+    """Return a chunk of the ids of a set, which is empty after the last."""
+    (value,) = await store.read_values([chunk_name(action_id, number)])
     lines = [] if value is None else [line.split(" ") for line in value.text.split("\n")]
     return [Captured(job, int(ends)) for job, ends in lines]
 
@@ -186,23 +186,23 @@ async def run_action(store: Store, action_id: str) -> AsyncGenerator[BulkAction,
 
     Ends after the last step, or when the action is stopped. Raises `UnknownBulkAction` and `StoreError`.
     """
-    piece: list[Captured] = []
+    chunk: list[Captured] = []
     number = -1
     while True:
         stored = await load_action(store, action_id)
         action = stored.action
         if action.ended is not None:
             return
-        if number != action.piece:
-            number, piece = action.piece, await load_piece(store, action_id, action.piece)
-        jobs = piece[action.offset : action.offset + min(STEP_SIZE, action.pace or STEP_SIZE)]
+        if number != action.chunk:
+            number, chunk = action.chunk, await load_chunk(store, action_id, action.chunk)
+        jobs = chunk[action.offset : action.offset + min(STEP_SIZE, action.pace or STEP_SIZE)]
         if jobs:
             begun = time.monotonic()
             outcomes = await apply_to(store, action.kind, jobs)
             changed = replace(action.after(outcomes), offset=action.offset + len(jobs))
             pause = begun + len(jobs) / action.pace - time.monotonic() if action.pace else 0.0
-        elif piece:
-            changed, pause = replace(action, piece=action.piece + 1, offset=0), 0.0
+        elif chunk:
+            changed, pause = replace(action, chunk=action.chunk + 1, offset=0), 0.0
         else:
             changed, pause = replace(action, ended=(await store.list_schedules()).now), 0.0
         if await save_action(store, changed, stored.version):  # else another process goes on with it, or it was stopped
@@ -228,7 +228,7 @@ def _note(job: str, reason: str, *, failed: bool = False) -> BulkNote | None:
 
 
 def _unchanged(kind: BulkKind, captured: Captured, record: JobRecord | Tombstone | None) -> str | None:
-    """Return None for a job that the action has to change, "" for one that is already as it wants, or why it is left alone."""
+    """Return why a job is left alone: None if the action has to change it, and "" if it is already as wanted."""
     if not isinstance(record, JobRecord):
         return "" if kind is BulkKind.PURGE else "it was removed meanwhile"
     since = record.ends - captured.ends

@@ -52,7 +52,7 @@ async def stream_pages(
             page = await store.read(job_id, after=after, limit=PAGE_SIZE)
             if page is None:
                 raise UnknownJob(f"There is no job {job_id!r}.")
-            events = [GAP_EVENT] if page.gap else []
+            events = [GAP_EVENT] if page.gap and not logs else []
             # a requeue has undone any other end
             end = page.last if page.ended else None
             selected = _selected(page.events, logs=logs)

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from sidelane.client.pauses import end_pauses
 from sidelane.model.errors import ConfigurationError, StoreError
-from sidelane.model.job import with_trace
+from sidelane.model.job import Query, State, with_trace
 from sidelane.model.json_text import dump_json
 from sidelane.model.schedule import Schedule, ScheduleRecord, ScheduleTick
 from sidelane.model.shared_state import JournalAppend
-from sidelane.model.worker import MAX_WORKER_EXITS, WORKER_EXITS, SweepResult, WorkerInfo
+from sidelane.model.worker import MAX_EXIT_JOBS, MAX_WORKER_EXITS, WORKER_EXITS, SweepResult, WorkerInfo
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
 from sidelane.stores.contract import Store
@@ -31,6 +31,9 @@ SCHEDULES_INTERVAL = 60.0
 
 PAUSES_INTERVAL = 1.0
 """Seconds between two looks at whether the time of a pause is over."""
+
+MAX_RUNNING = 1000
+"""Running jobs among which those of a dead worker are searched, the newest."""
 
 logger = logging.getLogger(__name__)
 
@@ -173,11 +176,15 @@ async def report_worker_exit(store: Store, worker: str, reason: str, *, lease: f
     """Let the jobs of a worker whose process died run again now. `reason` is how it died, for their history.
 
     Another process knows that it died, so that nothing waits for the leases to expire. The exit is also noted in the journal
-    `WORKER_EXITS`.
+    `WORKER_EXITS`, with the jobs that the worker was running.
     """
     info = next((each for each in await store.workers() if each.id == worker), WorkerInfo(id=worker, name=worker))
+    running = await store.search_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_RUNNING), scan=MAX_RUNNING)
+    jobs = [each.id for each in running.records if each.worker == worker][:MAX_EXIT_JOBS]
     await store.heartbeat(replace(info, exit=reason), [], lease=lease)
-    entry = {"worker": worker, "host": info.host, "release": info.release, "reason": reason, "memory": info.memory}
+    entry = {
+        "worker": worker, "host": info.host, "release": info.release, "reason": reason, "memory": info.memory, "jobs": jobs,
+    }  # fmt: skip
     await store.append_entries(JournalAppend(journal=WORKER_EXITS, texts=[dump_json(entry)], cap=MAX_WORKER_EXITS))
     while (await store.sweep(lease=lease)).more:
         pass

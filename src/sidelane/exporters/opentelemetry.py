@@ -36,7 +36,7 @@ KINDS: Final = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
 def otlp_tracer(
     *, release: str, exporter: SpanExporter | None = None, attributes: Attributes = NO_ATTRIBUTES
 ) -> "OpenTelemetryTracer":
-    """Return a tracer that the `OTEL_*` variables configure: endpoint, headers, resource, sampler, limits.
+    """Return a tracer that the `OTEL_*` variables configure: endpoint, headers, resource, sampler, batches.
 
     The service is named `sidelane` unless they name it. `exporter` sends spans instead of that of OpenTelemetry. `attributes` are
     further ones of the resource.
@@ -117,11 +117,11 @@ class OpenTelemetryTracer(Tracer):
     async def flush(self, timeout: float) -> None:
         """Wait until the spans that have ended are sent, for `timeout` seconds at most. Return at once while sending fails."""
         if not self._sender.failing and not await _run_in_daemon(self._provider.force_flush, timeout):
-            self._sender.failed(f"no answer within {timeout:g} seconds")
+            self._sender.failed(f"no answer within {timeout:g} s")
 
     async def close(self) -> None:
         if not await _run_in_daemon(self._provider.shutdown, CLOSE_TIMEOUT):
-            self._sender.failed(f"no answer within {CLOSE_TIMEOUT:g} seconds")
+            self._sender.failed(f"no answer within {CLOSE_TIMEOUT:g} s")
             self._sender.shutdown()  # ends the retries of the thread that sends
 
 

@@ -23,6 +23,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import SpanContext
 from opentelemetry.util.re import parse_env_headers
 
+from sidelane.model.json_text import escape_surrogates
+
 PATH: Final = "/v1/traces"
 DEFAULT_ENDPOINT: Final = "http://localhost:4318"
 DEFAULT_TIMEOUT: Final = 10.0
@@ -175,7 +177,7 @@ def _add_attributes(holder: Any, attributes: Mapping[str, Any] | None) -> None:
     add = holder.attributes.add
     for name, value in (attributes or {}).items():
         pair = add()
-        pair.key = name
+        pair.key = escape_surrogates(str(name))
         _set_value(pair.value, value)
 
 
@@ -194,4 +196,4 @@ def _set_value(holder: AnyValue, value: object) -> None:
             for each in value:
                 _set_value(holder.array_value.values.add(), each)
         case _:
-            holder.string_value = str(value)
+            holder.string_value = escape_surrogates(str(value))

@@ -93,13 +93,15 @@ class RecordedSpan(Span, trace.Span):
                 known[name] = _encodable(value)
 
     def add_event(self, name: str, attributes: AnyAttributes = None, timestamp: int | None = None) -> None:
-        if len(self._events) < MAX_ATTRIBUTES:
+        if self._ended is None and len(self._events) < MAX_ATTRIBUTES:
             values = {key: _encodable(value) for key, value in (attributes or {}).items()}
             self._events.append(Event(escape_surrogates(name), values, timestamp))
 
     def set_status(self, status: trace.Status | trace.StatusCode, description: str | None = None) -> None:
         if isinstance(status, trace.StatusCode):
-            status = trace.Status(status, None if description is None else escape_surrogates(description))
+            status = trace.Status(status, description)
+        if status.description is not None:
+            status = trace.Status(status.status_code, escape_surrogates(status.description))
         if self._status.status_code is not trace.StatusCode.OK:  # by the specification, nothing replaces OK
             self._status = status
 
@@ -147,4 +149,6 @@ def traceparent_of(context: trace.SpanContext) -> str | None:
 
 def _encodable(value: AnyValue) -> AnyValue:
     """Return a value without lone surrogates, because of which a receiver would get none of the spans that are sent together."""
-    return escape_surrogates(value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return escape_surrogates(value)
+    return [*map(_encodable, value)] if isinstance(value, list | tuple) else value

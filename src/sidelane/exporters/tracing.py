@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sidelane.model.errors import MissingExtra
+from sidelane.model.errors import ConfigurationError, MissingExtra
 from sidelane.model.settings import Settings
 from sidelane.telemetry.port import Telemetry
 from sidelane.telemetry.tracer import NO_TRACER, Tracer
@@ -21,7 +21,8 @@ async def tracing(telemetry: Telemetry, settings: Settings) -> AsyncIterator[Non
 
 
 def open_tracer(settings: Settings) -> Tracer:
-    """Return the tracer of this process, which the caller closes. Raises `MissingExtra`, or `ConfigurationError` without keys.
+    """Return the tracer of this process, which the caller closes. Raises `MissingExtra`, or `ConfigurationError` if a variable of
+    the environment is missing or wrong.
 
     Each process opens its own after its start, because the thread that sends spans does not survive a fork.
     """
@@ -32,4 +33,8 @@ def open_tracer(settings: Settings) -> Tracer:
         from sidelane.exporters.opentelemetry import otlp_tracer
     except ModuleNotFoundError as error:
         raise MissingExtra("Traces need OpenTelemetry: pip install 'sidelane[tracing]'.") from error
-    return (langfuse_tracer if settings.traces == "langfuse" else otlp_tracer)(release=settings.release)
+    open_selected = langfuse_tracer if settings.traces == "langfuse" else otlp_tracer
+    try:
+        return open_selected(release=settings.release)
+    except ValueError as error:
+        raise ConfigurationError(f"The OTEL_* variables cannot be used: {error}") from error

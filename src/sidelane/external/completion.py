@@ -1,5 +1,6 @@
 """Completions of external jobs: their tokens are checked, and results, problems and events are applied to the jobs."""
 
+import asyncio
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -102,8 +103,8 @@ class CompletionHandler:
 
         Jobs of `trusted_tasks` can be completed without a token. With `wait_for_gaps`, events are refused as `EARLY` while earlier
         events are missing. `trace` is the `traceparent` of the message or request. Raises `MalformedMessage` if an event is invalid
-        or several jobs match. Raises `UnknownTask` if this
-        process does not know the task. Raises `StoreUnavailable`, or `FilesUnavailable` if the result names files.
+        or several jobs match. Raises `UnknownTask` if this process does not know the task. Raises `StoreUnavailable`, or
+        `FilesUnavailable` if the result names files.
         """
         if (
             message.job is not None
@@ -173,16 +174,26 @@ class CompletionHandler:
             lease=lease, outcome=outcome, ordinal=ordinal + own_events, entries=entries, usage=message.usage,
             throttled=message.throttled,
         )  # fmt: skip
-        (valid,) = await store.finish([report])
+        ending = asyncio.create_task(self._end(record, report, trace, current=current))
+        try:
+            valid = await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait([ending])  # so that whatever the store accepts is reported, even while a worker drains
+            raise
         repeated = isinstance(outcome, Succeeded) is (record.state is State.SUCCEEDED)
         if not valid or not (current or repeated):  # the attempt has ended, perhaps with a problem before this result
             return CompletionResult(CompletionStatus.LATE)
-        if current:
-            report_end(record, outcome)
-            report_events(self._services.telemetry, record.spec, lease, entries)
+        return CompletionResult(CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED, error=error)
+
+    async def _end(self, record: JobRecord, report: AttemptResult, trace: str | None, *, current: bool) -> bool:
+        """End an attempt, and report that if it is the `current` one. Return whether the store has accepted the end."""
+        (valid,) = await self._client.store.finish([report])
+        if valid and current:
+            report_end(record, report.outcome)
+            report_events(self._services.telemetry, record.spec, report.lease, report.entries)
             report_accepted_end(self._services.telemetry, record, report, Cause.EXTERNAL)
             record_external_attempt(self._services.telemetry, record, report, trace)
-        return CompletionResult(CompletionStatus.ACCEPTED if current else CompletionStatus.REPEATED, error=error)
+        return valid
 
     def _entries(self, message: CompletionMessage) -> tuple[NewEvent, ...]:
         limit = self._client.settings.payload_limit

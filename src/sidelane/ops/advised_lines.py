@@ -12,7 +12,7 @@ from sidelane.sizing.services import Kind
 
 @dataclass(frozen=True, slots=True)
 class ChangedLine:
-    """A key of a group with its new value in TOML, and what it is now ("default" if the key is not there)."""
+    """A key of a group with its new value in TOML, and what it is now."""
 
     table: str
     key: str
@@ -54,9 +54,9 @@ def _of_service(description: Description, service: ServiceAdvice) -> Iterator[Ch
         ]
         yield from _line(table, "queues", json.dumps(wanted), group, json.dumps(queues))
     if group.concurrency is not None or not slotted:
-        yield from _line(table, "concurrency", str(size.slots), group, str(group.concurrency))
+        yield from _line(table, "concurrency", str(size.slots), group, str(group.concurrency or service.slots))
 
 
 def _line(table: str, key: str, value: str, group: ApiGroup | WorkerGroup, now: str) -> Iterator[ChangedLine]:
     if value != now:
-        yield ChangedLine(table, key, value, now if key in group.model_fields_set else "default")
+        yield ChangedLine(table, key, value, now if key in group.model_fields_set else f"{now}, the default")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from sidelane.model.durations import duration_of
 from sidelane.model.sizes import size_of
+from sidelane.processes.scale import MAX_PROCESSES
 from sidelane.sizing.scaling import Bounds
 
 Kind = Literal["api", "worker", "command"]
@@ -108,7 +109,7 @@ Queues = Annotated[tuple[Queue, ...], Field(strict=False)]
 Arguments = Annotated[tuple[str, ...], BeforeValidator(_arguments), Field(strict=False)]
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
-Processes = Annotated[int, Field(ge=1, le=256)]
+Processes = Annotated[int, Field(ge=1, le=MAX_PROCESSES)]
 
 
 class Table(BaseModel):

@@ -28,12 +28,10 @@ from sidelane.processes.logs import LogOptions, log_to_stderr
 from sidelane.processes.metrics import serve_metrics
 from sidelane.processes.output import OutputPipe
 from sidelane.processes.ready_check import ReadyCheck
+from sidelane.processes.scale import MAX_PROCESSES
 
 BIND_TIMEOUT = 10.0
 """Seconds to wait for an address that the children of a killed parent still hold."""
-
-MAX_PROCESSES = 256
-"""Processes of one group."""
 
 VARIABLE = "SIDELANE_GROUP"
 """The environment variable of the options. They are not arguments, so that `ps` shows the name of the group."""

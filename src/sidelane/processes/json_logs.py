@@ -24,7 +24,10 @@ MAX_NAME = 64
 """Maximum characters of the name of such a field. Its end is cut."""
 
 MAX_FIELDS = 32
-"""Maximum number of fields from `extra`. Later ones are dropped."""
+"""Maximum number of fields of the attempt and from `extra`. Later ones are dropped."""
+
+ATTEMPT_FIELDS: Final = ("job", "attempt", "task", "queue", "trace_id", "span_id")
+"""Fields that a `JobLogFilter` adds. They are never dropped."""
 
 NOT_FIELDS: Final = {
     *vars(logging.makeLogRecord({})),
@@ -65,7 +68,9 @@ def log_document(record: logging.LogRecord, fields: Mapping[str, str] = NO_FIELD
         "message": _beginning(_message(record), MAX_TEXT),
         **fields,
     }
-    for name in [name for name in vars(record) if name not in NOT_FIELDS][:MAX_FIELDS]:
+    names = [name for name in vars(record) if name not in NOT_FIELDS]
+    names.sort(key=lambda name: name not in ATTEMPT_FIELDS)
+    for name in names[:MAX_FIELDS]:
         key = name[:MAX_NAME]
         document[f"extra_{key}" if key in document or key in ("exception", "stack") else key] = _value(
             vars(record)[name]

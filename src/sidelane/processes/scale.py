@@ -4,6 +4,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+MAX_PROCESSES = 256
+"""Processes of one group."""
+
 _PINNED = "pinned"
 
 

@@ -45,7 +45,21 @@ class Fit:
         machine = self.machine
         if any(each.memory > machine.usable_memory for each in self.services):
             return None
-        return max(math.ceil(self.cores / machine.usable_cores), math.ceil(self.memory / machine.usable_memory))
+        return max(math.ceil(self.cores / machine.usable_cores), self._machines_for_memory())
+
+    def _machines_for_memory(self) -> int:
+        """Return how many machines have the memory if each is filled with the largest processes first."""
+        left = [[each.memory, each.processes] for each in sorted(self.services, key=lambda each: -each.memory)]
+        machines = 0
+        while any(count for _, count in left):
+            machines += 1
+            free = self.machine.usable_memory
+            for service in left:
+                memory, count = service
+                fitting = min(count, free // memory)
+                free -= fitting * memory
+                service[1] -= fitting
+        return machines
 
     @property
     def on_credits(self) -> bool:

@@ -8,7 +8,7 @@ from sidelane.model.sizes import BYTES
 from sidelane.sizing.slots import TARGET_UTILISATION
 
 CHECKED: Final = "2026-11"
-"""Month in which the table was compared with AWS's own pages."""
+"""Month in which the table was compared: t and m families with AWS's pages, c families with lists that others publish."""
 
 SYSTEM_MEMORY: Final = 500_000_000
 """Bytes that the operating system and what belongs to it take. A container shares those of its host."""
@@ -16,7 +16,7 @@ SYSTEM_MEMORY: Final = 500_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """A machine. `baseline` is the share of each core that it may use for ever, and `system` the memory that is not for processes.
+    """A machine. `baseline` is the share of each core that it may use for long, and `system` the memory that is not for processes.
 
     A burstable instance (t3, t4g) saves credits while it uses less, and spends them while it uses more.
     """

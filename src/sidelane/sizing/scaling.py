@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidelane.model.durations import duration_text, rate_text
+from sidelane.processes.scale import MAX_PROCESSES
 from sidelane.sizing.slots import TARGET_UTILISATION, wanted_slots
 
 DOWN_WINDOW: Final = 300.0
@@ -25,9 +26,6 @@ BATCH_WAIT: Final = 600.0
 
 DEFAULT_RUN_TIME: Final = 1.0
 """Seconds that a job is taken to run as long as nothing is known about its queue."""
-
-MAX_PROCESSES: Final = 256
-"""Processes of one group."""
 
 MAXIMUM: Final = "maximum"
 """What caps a number that would exceed the bounds."""
@@ -74,7 +72,7 @@ class Bounds:
 class QueueLoad:
     """The load of one queue. `arrivals` are the jobs per second that become able to start, `run_time` their mean seconds.
 
-    `ready` jobs can start, and those that wait for a limit cannot. `limit` is the limit for which most wait. `slots` is how many
+    `ready` jobs can start, and those that wait for a limit cannot. `limit` names the limits that may hold them. `slots` is how many
     jobs of the queue one process runs at once. `share` is the part of the load that the group takes if other groups serve the
     queue too. A queue without a `target_wait` in seconds has `BATCH_WAIT`.
     """
@@ -194,13 +192,17 @@ class DownWindow:
 
     def hold(self, at: float, current: int) -> None:
         """Record that the current number counts as wanted, because nothing is known about the load at this time."""
+        self._forget_before(at - DOWN_WINDOW)
         self._wanted.append((at, current))
 
     def number(self, at: float, wanted: int, current: int) -> int:
         """Return the highest number that was wanted within the window. Before that, the current number counts as wanted."""
-        while self._wanted and self._wanted[0][0] < at - DOWN_WINDOW:
-            self._wanted.popleft()
+        self._forget_before(at - DOWN_WINDOW)
         if not self._wanted:
-            self.hold(at, current)
+            self._wanted.append((at, current))
         self._wanted.append((at, wanted))
         return max(number for _, number in self._wanted)
+
+    def _forget_before(self, at: float) -> None:
+        while self._wanted and self._wanted[0][0] < at:
+            self._wanted.popleft()

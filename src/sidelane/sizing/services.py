@@ -52,8 +52,8 @@ class QueueDemand:
     """
 
     queue: str
-    arrivals: float  # per second
-    run_time: float  # seconds
+    arrivals: float  # per second, above 0
+    run_time: float  # seconds, above 0
     target_wait: float | None = None
     most: int | None = None
     limit: str = ""

@@ -84,7 +84,8 @@ class LlmSpan:
     def _set_messages(self, name: str, role: str, messages: Messages) -> None:
         if self._recorded:
             listed = [{"role": role, "content": messages}] if isinstance(messages, str) else messages
-            text = json.dumps([_message(each) for each in listed], ensure_ascii=False, default=str)
+            parts = [_message(each) for each in listed]
+            text = json.dumps(parts, ensure_ascii=False, default=str, skipkeys=True)
             self._attributes[name] = escape_surrogates(text[:MAX_CONTENT])
 
 

@@ -16,6 +16,9 @@ NO_ATTRIBUTES: Final[Attributes] = {}
 NEW_TRACE: Final = ""
 """The parent of a span that begins a new trace, whatever span is current."""
 
+MAX_DESCRIPTION: Final = 1000
+"""Characters of an error by which a block marks its span as failed."""
+
 
 class SpanKind(StrEnum):
     """The kinds of spans of OpenTelemetry."""
@@ -106,7 +109,7 @@ class Tracer:
             with self.current(span):
                 yield span
         except BaseException as error:
-            span.fail(f"{type(error).__name__}: {error}", type(error).__name__)
+            span.fail(f"{type(error).__name__}: {error}"[:MAX_DESCRIPTION], type(error).__name__)
             raise
         finally:
             span.end()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from sidelane.exporters.tracing import open_tracer
-from sidelane.model.errors import ConfigurationError, LaneNotOpen
+from sidelane.model.errors import ConfigurationError, LaneNotOpen, SidelaneError
 from sidelane.model.event import NewEvent
 from sidelane.model.history import Usage
 from sidelane.model.job import JobSpec
@@ -52,7 +52,8 @@ FLUSH_TIMEOUT = 1.0
 class SocketChannel:
     """The channel of a task in a child process.
 
-    The channel sends events and submits to the worker, and receives answers and the request to stop.
+    The channel sends events and submits to the worker, and receives answers and the request to stop. After the end of the attempt
+    it sends nothing, because the worker would take that for a part of the next attempt.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, task: AnyTask) -> None:
@@ -63,16 +64,22 @@ class SocketChannel:
         self._on_loop = task.signature.is_async
         self._answers: list[asyncio.Future[dict[str, Any]]] = []
         self.stop_requested = False
+        self.ended = False
 
     def put(self, event: NewEvent) -> Awaitable[None]:
-        self._loop.call_soon_threadsafe(self._writer.write, pack_event(event))
+        self._loop.call_soon_threadsafe(self.write, pack_event(event))
         return COMPLETED
+
+    def write(self, line: bytes) -> None:
+        """Send a line to the worker, unless the attempt has ended."""
+        if not self.ended:
+            self._writer.write(line)
 
     def stopping(self) -> bool:
         return self.stop_requested
 
     def report_usage(self, usage: Usage) -> None:
-        self._loop.call_soon_threadsafe(self._writer.write, pack_usage(usage))
+        self._loop.call_soon_threadsafe(self.write, pack_usage(usage))
 
     def submit(self, task: Task[..., Any, R], spec: JobSpec) -> Pending[Job[R]]:
         if self._on_loop:
@@ -84,6 +91,8 @@ class SocketChannel:
         self._answers[message["answer"]].set_result(message)
 
     async def _submit(self, task: Task[..., Any, R], spec: JobSpec) -> Job[R]:
+        if self.ended:
+            raise SidelaneError("The attempt that submits this job has ended.")
         answer = self._loop.create_future()
         self._writer.write(pack_submit(len(self._answers), spec))
         self._answers.append(answer)
@@ -140,7 +149,7 @@ class ChildMain:
             )
             listener = asyncio.create_task(self._handle_messages(task, channel, attempt))
             outcome, throttled = await attempt
-            self._running = None
+            self._running, channel.ended = None, True
             listener.cancel()
             await asyncio.wait([listener])
             await self._tracer.flush(FLUSH_TIMEOUT)  # first, because the worker may kill this process after the outcome
@@ -192,7 +201,7 @@ class ChildMain:
         context = Context(**message["context"], channel=channel, tracer=self._tracer)
         current_context.set(context)  # each attempt runs in its own asyncio task
         if message["log_size"]:
-            keep_records(JobLog(message["log_size"], lambda event: self._writer.write(pack_event(event))))
+            keep_records(JobLog(message["log_size"], lambda event: channel.write(pack_event(event))))
         try:
             with self._tracer.current(self._tracer.remote(context.trace or NEW_TRACE)):
                 result = await execute(

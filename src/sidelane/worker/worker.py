@@ -31,6 +31,7 @@ from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.capacity import QueueShare
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.child_protocol import log_options
+from sidelane.worker.claimable_tasks import ClaimableTasks
 from sidelane.worker.fetcher import JobFetcher
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, HeartbeatSource
 from sidelane.worker.isolation import IsolationWorkers
@@ -109,12 +110,10 @@ class Worker:
         self._isolation = IsolationWorkers(
             registry, settings, name=name, queues=list(self._capacities[0].queues), slots=self._capacities[0].total
         )
-        self._services = background_services(self)
-        self._on_progress = on_progress
+        self._services, self._on_progress = background_services(self), on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._paused_tasks: frozenset[str] | None = None  # None until they are known
-        self._client = client
+        self._claimable = ClaimableTasks(client, registry, self._tasks)
         self._started, self._cpu = time.time(), CpuMeter()
         self._last_end = time.monotonic()
         self.finished = 0  # attempts of the user's jobs that have ended
@@ -135,7 +134,7 @@ class Worker:
         )  # fmt: skip
         self._fetchers = [
             JobFetcher(
-                source, share, worker=self.id, lease=settings.lease_duration, tasks=self._claimable, start=self._start,
+                source, share, worker=self.id, lease=settings.lease_duration, tasks=self._claimable.versions, start=self._start,
                 on_isolated=self._isolation.on_claim, release=settings.release,
             )
             for share in shares
@@ -225,7 +224,7 @@ class Worker:
                     group.create_task(self._reporter.run_appends()),
                     group.create_task(self._reporter.run_reports()),
                     group.create_task(self._loop_meter.run()),
-                    group.create_task(self._client.follow_paused_tasks(self._on_paused_tasks)),
+                    group.create_task(self._claimable.run(self._fetchers)),
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()
@@ -308,20 +307,6 @@ class Worker:
         if self._isolated:
             return {name: version for name, version in known.items() if self._registry.tasks[name].isolable}
         return known
-
-    def _claimable(self) -> dict[str, int]:
-        """Return the tasks whose jobs may start: none before the first read of the pauses, and later all that are not paused."""
-        paused = self._paused_tasks
-        if paused is None:
-            return {}
-        tasks = self._registry.tasks
-        return {name: version for name, version in self._tasks().items() if not {name, tasks[name].name} & paused}
-
-    def _on_paused_tasks(self, names: frozenset[str]) -> None:
-        if names != self._paused_tasks:
-            self._paused_tasks = names
-            for fetcher in self._fetchers:
-                fetcher.on_tasks_changed()
 
     async def _confirm_lease(self, lease: Lease) -> bool:
         """Ask the store whether a lease is still valid."""

@@ -123,4 +123,7 @@ def worker_exits(entries: Iterable[JournalEntry]) -> Iterator[WorkerExit]:
     for entry in entries:
         found = json.loads(entry.text)
         name = found["worker"].partition(":")[0]  # an id is name:host:process:nonce
-        yield WorkerExit(entry.at, name, found["reason"], found.get("memory") or 0)
+        yield WorkerExit(
+            entry.at, name, found["reason"], found.get("memory") or 0, id=found["worker"], host=found.get("host") or "",
+            release=found.get("release") or "", jobs=found.get("jobs", ()),
+        )  # fmt: skip

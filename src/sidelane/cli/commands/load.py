@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
@@ -157,7 +158,8 @@ def load(
 
     figures = LoadFigures(plan)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each stream is an open file
+    with suppress(ValueError):  # macOS has another limit too
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each stream is an open file
 
     async def run() -> None:
         stop = asyncio.Event()

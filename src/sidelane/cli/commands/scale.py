@@ -16,7 +16,7 @@ from sidelane.ops.group_commands import scale as scale_groups
 from sidelane.ops.state import StateDirectory
 from sidelane.ops.status import read_status
 from sidelane.processes.exit_code import Exit
-from sidelane.sizing.scaling import MAX_PROCESSES
+from sidelane.processes.scale import MAX_PROCESSES
 
 AUTO = "auto"
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from sidelane.admin import schedules
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.documents import job_document, schedule_document
+from sidelane.admin.schedule_text import schedule_text
 from sidelane.cli.changes import change, keep_line
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
@@ -132,9 +133,11 @@ def _when(schedule: Schedule) -> str:
 
 
 def _description(schedule: Schedule) -> str:
-    """Return a cron expression in words, or "" if the package `cronsim` is missing."""
+    """Return a cron expression in words, or "" if it has an unusual shape and the package `cronsim` is missing."""
     if schedule.cron is None:
         return ""
+    if (text := schedule_text(schedule)) is not None:
+        return str(text)
     try:
         from cronsim import CronSim
     except ImportError:

@@ -9,12 +9,11 @@ from sidelane.admin.documents import Document
 from sidelane.cli.output.console import output
 from sidelane.cli.output.time_format import timestamp
 from sidelane.model.printable import printable_line
+from sidelane.processes.json_logs import ATTEMPT_FIELDS
 
 STYLES = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
 
-NOT_FIELDS = {
-    "time", "level", "logger", "message", "exception", "stack", "job", "attempt", "task", "queue", "trace_id", "span_id",
-}  # fmt: skip
+NOT_FIELDS = {"time", "level", "logger", "message", "exception", "stack", *ATTEMPT_FIELDS}
 """Members of a record that are not printed as `name=value`."""
 
 

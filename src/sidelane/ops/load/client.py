@@ -22,6 +22,9 @@ REFUSALS: Final = (429, 503)
 RETRY_AFTER = 1.0
 """Seconds until a repeat, if the answer has no `Retry-After`."""
 
+MIN_RETRY = 0.1
+"""Seconds until a stream that broke is continued, if the service asks for less."""
+
 PROBE_TIMEOUT = 10.0
 
 POOLS, REQUESTS_PER_POOL = 64, 25
@@ -242,7 +245,7 @@ class StreamReader:
         now = time.monotonic()
         self._cursor = event.id or self._cursor
         if event.retry is not None:
-            self.retry = event.retry / 1000
+            self.retry = max(event.retry / 1000, MIN_RETRY)
         if event.event == JOB:
             links = members(event.json()).get("links")
             self._url = link_url(response, members(links).get("events")) or self._url

@@ -9,6 +9,9 @@ from urllib.parse import urlsplit
 POSITIVE = ("rate", "light_rate", "duration", "timeout")
 NOT_NEGATIVE = ("think", "ramp", "idle", "wait")
 
+MAX_USERS = 100_000
+"""Users, or requests per second. One machine sends far fewer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeavyRoute:
@@ -61,6 +64,9 @@ class LoadPlan:
                 raise ValueError(f"--{name.replace('_', '-')}: {number:g} is not a number {needed}.")
         if self.users is not None and self.users < 1:
             raise ValueError(f"--users: {self.users} is not a number above 0.")
+        for name in ("users", "rate", "light_rate"):
+            if (getattr(self, name) or 0) > MAX_USERS:
+                raise ValueError(f"--{name.replace('_', '-')}: at most {MAX_USERS:,} are possible.")
         if self.ramp > self.duration:
             raise ValueError(f"--ramp: {self.ramp:g} s is longer than --duration, {self.duration:g} s.")
 

@@ -6,13 +6,19 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
 from sidelane.admin.advice import Advice, read_advice, this_machine
+from sidelane.admin.batches import newest_batches
+from sidelane.admin.callbacks import FailingReceiver, failing_receivers
+from sidelane.admin.dead_letters import DeadLetterFilter, newest_dead_letters
 from sidelane.admin.failure_causes import FailureCause, read_failure_causes
 from sidelane.admin.figures import History, read_history
 from sidelane.admin.findings.evaluation import Attention
+from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.queue_overview import Line, jobs_waiting_for_limits, read_line
+from sidelane.admin.workers import read_exits, running_jobs
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.client.pauses import Pauses, read_pauses
+from sidelane.model.batch import BatchRecord
 from sidelane.model.durations import DAY
 from sidelane.model.job import JobRecord
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
@@ -26,8 +32,11 @@ STATS_FOR: Final = 0.5
 FINDINGS_FOR: Final = 5.0
 """The same for findings, which take more reads."""
 
-LINE_FOR: Final = 2.0
-"""The same for the users in line, for which many jobs are read."""
+LISTS_FOR: Final = 2.0
+"""The same for users in line, batches, dead letters and receivers, for which many jobs are read."""
+
+MAX_DEAD_LETTERS: Final = 300
+"""The newest dead letters, of which pages show groups."""
 
 ADVICE_FOR: Final = 600.0
 """The same for advice, which changes from hour to hour."""
@@ -60,6 +69,28 @@ class SharedReads:
         """Return what needs a person, worst first; muted findings are last."""
         return await self._shared("findings", FINDINGS_FOR, self._attention.findings)
 
+    async def running(self) -> Mapping[str, Sequence[JobRecord]]:
+        """Return the running jobs by the id of their worker."""
+        return await self._shared("running", STATS_FOR, lambda: running_jobs(self.store))
+
+    async def exits(self) -> Sequence[WorkerExit]:
+        """Return the workers whose process died, the newest first."""
+        return await self._shared("exits", FINDINGS_FOR, lambda: read_exits(self.store))
+
+    async def dead_letters(self) -> Sequence[JobRecord]:
+        """Return the newest dead letters, at most `MAX_DEAD_LETTERS`, with their histories."""
+        return await self._shared(
+            "dead letters", LISTS_FOR, lambda: newest_dead_letters(self.store, DeadLetterFilter(), MAX_DEAD_LETTERS)
+        )
+
+    async def batches(self) -> Sequence[BatchRecord]:
+        """Return the batches of the newest jobs, the newest first."""
+        return await self._shared("batches", LISTS_FOR, lambda: newest_batches(self.store))
+
+    async def failing_receivers(self) -> Sequence[FailingReceiver]:
+        """Return the receivers that callbacks do not reach."""
+        return await self._shared("receivers", LISTS_FOR, lambda: failing_receivers(self.store))
+
     async def history(self, seconds: float, *, queue: str | None = None, task: str | None = None) -> History:
         """Return the history of the last `seconds`, of everything or of one queue or task."""
         key = ("history", seconds, queue, task)
@@ -80,7 +111,7 @@ class SharedReads:
 
     async def line(self, queue: str) -> Line:
         """Return the users in line of a queue."""
-        return await self._shared(("line", queue), LINE_FOR, lambda: read_line(self.store, queue, time.time()))
+        return await self._shared(("line", queue), LISTS_FOR, lambda: read_line(self.store, queue, time.time()))
 
     async def failure_causes(self, task: str, since: float) -> Sequence[FailureCause]:
         """Return why jobs of a task failed since a time."""

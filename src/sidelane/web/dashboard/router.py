@@ -12,7 +12,23 @@ from sidelane.app import Sidelane
 from sidelane.model.json_text import dump_json
 from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.operators import OperatorDependency, Permission, Role, by_role
-from sidelane.web.dashboard.pages import attention, audit, bulk, job, job_forms, jobs, queues, tasks
+from sidelane.web.dashboard.pages import (
+    attention,
+    audit,
+    batches,
+    bulk,
+    callbacks,
+    dead,
+    job,
+    job_forms,
+    jobs,
+    limits,
+    messages,
+    queues,
+    schedules,
+    tasks,
+    workers,
+)
 from sidelane.web.dashboard.rendering import LANGUAGES
 from sidelane.web.dashboard.sessions import Sessions
 from sidelane.web.dashboard.site import (
@@ -31,7 +47,10 @@ ASSETS: Final = frozenset(
     {"charts.js", "dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"}
 )
 
-PAGES: Final = (attention, queues, jobs, job_forms, job, tasks, bulk, audit)
+PAGES: Final = (
+    attention, queues, jobs, job_forms, job, tasks, workers, schedules, dead, limits, batches, callbacks, messages,
+    bulk, audit,
+)  # fmt: skip
 """The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 
 YEAR: Final = 365 * 86_400

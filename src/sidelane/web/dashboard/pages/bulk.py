@@ -84,8 +84,8 @@ async def _capture(view: View) -> Response:
 
 def _chosen(text: str) -> Mapping[str, str]:
     """Return the filter of a list from the parameters of its URL."""
-    given = dict(parse_qsl(text.removeprefix("?")))
-    return {name: given.get(name, "").strip()[:MAX_TEXT] for name in FIELDS}
+    parameters = dict(parse_qsl(text.removeprefix("?")))
+    return {name: parameters.get(name, "").strip()[:MAX_TEXT] for name in FIELDS}
 
 
 async def _action(view: View) -> Response:

@@ -32,14 +32,8 @@ async def _list(view: View) -> Response:
     period = chosen_period(view)
     history = await view.reads.history(PERIODS[period])
     tasks = without_internal(history.by_task(await _known_tasks(view)))
-    return await view.page(
-        "tasks.html",
-        current="tasks",
-        tasks=tasks,
-        paused=(await view.reads.pauses()).tasks,
-        period=period,
-        periods=PERIODS,
-    )
+    paused = (await view.reads.pauses()).tasks
+    return await view.page("tasks.html", current="tasks", tasks=tasks, paused=paused, period=period, periods=PERIODS)
 
 
 async def _task(view: View) -> Response:
@@ -51,7 +45,8 @@ async def _task(view: View) -> Response:
         raise UnknownTask(f"No live worker has a task {name[:100]!r}, and no job of it ran in this period.")
     causes = await view.reads.failure_causes(name, history.period.since)
     return await view.page(
-        "task.html", current="tasks", name=name, pause=(await view.reads.pauses()).tasks.get(name), period=period, periods=PERIODS, figures=chart.figures, causes=causes,
+        "task.html", current="tasks", name=name, pause=(await view.reads.pauses()).tasks.get(name),
+        period=period, periods=PERIODS, figures=chart.figures, causes=causes,
         releases={release: each for release, each in chart.releases.items() if release}, charts=_charts(history, chart),
         queues=sorted({cell.series.queue for cell in history.cells if cell.series.queue}),
     )  # fmt: skip
