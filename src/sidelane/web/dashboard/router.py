@@ -14,7 +14,9 @@ from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.operators import OperatorDependency, Permission, Role, by_role
 from sidelane.web.dashboard.pages import (
     attention,
+    audit,
     batches,
+    bulk,
     callbacks,
     dead,
     job,
@@ -47,6 +49,7 @@ ASSETS: Final = frozenset(
 
 PAGES: Final = (
     attention, queues, jobs, job_forms, job, tasks, workers, schedules, dead, limits, batches, callbacks, messages,
+    bulk, audit,
 )  # fmt: skip
 """The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 

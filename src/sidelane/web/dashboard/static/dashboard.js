@@ -41,7 +41,7 @@ function listen() {
     stream.addEventListener("changed", (event) => onChanged(JSON.parse(event.data)));
     stream.addEventListener("open", () => document.getElementById("clock").classList.remove("away"));
     stream.addEventListener("error", () => document.getElementById("clock").classList.add("away"));
-    if (listen.before) announce(["jobs", "queues", "workers", "findings", "store"]);
+    if (listen.before) announce(["jobs", "queues", "workers", "findings", "bulk", "store"]);
     listen.before = true;
   }
 }
