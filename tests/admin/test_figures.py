@@ -156,3 +156,24 @@ def test_a_chart_of_many_series_takes_milliseconds() -> None:
     assert sum(chart.values(Count.STARTED)) == 5 * len(cells)
     assert chart.figures.wait is not None
     assert time.perf_counter() - began < 0.1  # about 5 ms on an idle machine
+
+
+def test_chart_of_all_queues_leaves_out_internal_ones() -> None:
+    callbacks = Series("sidelane.callbacks", "sidelane.callback", "r1")
+    cells = [(0, each, counts(started=1)) for each in (ANSWER, REPORT, callbacks)]
+    assert history(Period.last(600, NOW), *cells).all_queues.figures.count(Count.STARTED) == 2
+
+
+def test_chart_has_the_durations_of_each_point() -> None:
+    cells = [(1, ANSWER, counts(wait=wait)) for wait in (0.2, 0.2, 25.0)]
+    chart = history(Period.last(600, NOW), *cells).all_queues
+    assert chart.durations(Count.WAIT, 0.5)[:3] == [None, pytest.approx(0.2, abs=0.05), None]
+    assert chart.durations(Count.WAIT, 0.95)[1] == pytest.approx(28.5)
+
+
+def test_chart_has_the_figures_of_the_points_within_a_range() -> None:
+    period = Period.last(600, NOW)
+    chart = history(period, *((point, ANSWER, counts(started=1)) for point in range(len(period.times)))).all_queues
+    lately = chart.between(period.until - 300, period.until)
+    assert (lately.count(Count.STARTED), lately.seconds) == (5, period.until - period.times[-5])
+    assert chart.between(period.until, period.until + 60).count(Count.STARTED) == 0

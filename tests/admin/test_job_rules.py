@@ -84,6 +84,7 @@ def test_an_attempt_that_is_silent_for_far_longer_than_usual_is_found() -> None:
     assert found.sentence.startswith("Job c01d (answer) has sent nothing for 6 min 12 s; 99 % send something within ")
     assert found.since == NOW - 372
     assert found.action.command == "sidelane jobs cancel c01d"
+    assert (found.action.page, found.action.does, found.action.target) == ("jobs/c01d/cancel", "job.cancel", "c01d")
 
 
 def test_events_of_an_earlier_attempt_do_not_count() -> None:
@@ -143,6 +144,7 @@ def test_a_schedule_that_missed_its_time_is_found_unless_it_is_disabled() -> Non
     found = only(schedules=[missed])
     assert found.sentence == "Schedule nightly-report has not run: its last time passed 12 min ago"
     assert (found.since, found.action.command) == (NOW - 720, "sidelane schedules run nightly-report")
+    assert (found.action.page, found.action.does) == ("schedules/nightly-report/run", "schedule.run")
     disabled = ScheduleRecord(schedule=schedule, enabled=False, last=NOW - 4320, next=None)
     due = ScheduleRecord(schedule=schedule, enabled=True, last=NOW - 3600, next=NOW - 20)
     assert find(schedules=[disabled, due]) == []

@@ -1,5 +1,6 @@
 """Fixtures of the command line tests: a project with a lane, its store, and the command `sidelane`."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,14 @@ def driver(project: Project) -> StoreDriver:
 def sidelane(project: Project) -> Command:
     """The command `sidelane`, run in this process and in the project's folder."""
     return run
+
+
+@pytest.fixture
+def modules() -> Iterator[None]:
+    """Unload the project's modules after a test that loads its lane."""
+    before, path = set(sys.modules), list(sys.path)
+    yield
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] == "shop":
+            del sys.modules[name]
+    sys.path[:] = path

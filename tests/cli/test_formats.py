@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from sidelane.cli.output.time_format import duration, format_rate, relative_time, time_at
-from sidelane.model.durations import duration_of
+from sidelane.cli.output.time_format import duration, format_rate, relative_time
+from sidelane.model.durations import duration_of, time_of
 from sidelane.processes.logs import LogFormatter
 from sidelane.stores.factory import redact_url
 
@@ -65,12 +65,12 @@ def test_invalid_durations_are_rejected(text: str) -> None:
 
 
 def test_times_are_parsed_as_ago_or_as_a_date() -> None:
-    assert time_at("2h", 10_000.0) == 2800.0
-    assert time_at("2026-05-01T09:30+00:00", 0.0) == 1_777_627_800.0
-    assert time_at("2026-05-02", 0.0) - time_at("2026-05-01", 0.0) == 86_400.0
+    assert time_of("2h", 10_000.0) == 2800.0
+    assert time_of("2026-05-01T09:30+00:00", 0.0) == 1_777_627_800.0
+    assert time_of("2026-05-02", 0.0) - time_of("2026-05-01", 0.0) == 86_400.0
     for text in ("tomorrow", "2026-13-01", "2 fortnights"):
         with pytest.raises(ValueError, match=text):
-            time_at(text, 0.0)
+            time_of(text, 0.0)
 
 
 @pytest.mark.parametrize(

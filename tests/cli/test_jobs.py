@@ -1,8 +1,10 @@
-"""`sidelane jobs list`, `show`, `cancel` and `requeue`."""
+"""`sidelane jobs`: list, show, why, submit, duplicate, cancel and requeue."""
 
 import json
 import re
 from dataclasses import replace
+
+import pytest
 
 from sidelane.external.outbox import DISPATCH_TASK, dispatch_id
 from sidelane.model.batch import BatchSpec
@@ -134,7 +136,8 @@ def test_a_job_waiting_for_a_limit_is_shown_with_the_limit(driver: StoreDriver, 
     assert "waiting" not in lines["running"]
     result = sidelane("jobs", "show", "waits")
     assert "waiting for limit" in result.stdout
-    line, blocked = [line for line in result.stdout.splitlines() if "answer/ann" in line]
+    why, line, blocked = [line for line in result.stdout.splitlines() if "answer/ann" in line]
+    assert "Not started: the limit answer/ann is full (1 of 1)." in why
     assert "blocked" in blocked
     assert "1 at once, wait" in line
     assert "waiting for this limit" in line
@@ -144,6 +147,26 @@ def test_a_job_waiting_for_a_limit_is_shown_with_the_limit(driver: StoreDriver, 
         "answer/ann",
         ["answer/ann"],
     )
+
+
+def test_why_explains_a_job_in_a_sentence(driver: StoreDriver, sidelane: Command) -> None:
+    driver.claim(driver.submit("running", limits=(LIMIT,)))
+    driver.submit("waits", limits=(LIMIT,))
+    assert driver.try_claim("waits") == ()
+    result = sidelane("jobs", "why", "waits")
+    assert "now  Not started: the limit answer/ann is full (1 of 1). Jobs that wait for it: 1." in result.stdout
+    document = sidelane("jobs", "why", "waits", "--json").json
+    assert document["now"].startswith("Not started: the limit answer/ann is full")
+    assert (document["id"], document["why_again"]) == ("waits", None)
+
+
+def test_jobs_are_listed_by_text_time_and_release(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("a", arguments='{"stock":"005930"}')
+    driver.submit("b")
+    ids = [job["id"] for job in sidelane("jobs", "list", "--json", "--text", "005930", "--since", "1h").json]
+    assert ids == ["a"]
+    assert sidelane("jobs", "list", "--json", "--until", "1h").json == []
+    assert sidelane("jobs", "list", "--json", "--release", "8ac11e0").json == []
 
 
 def test_a_cancelled_job_no_longer_waits_for_its_limit(driver: StoreDriver, sidelane: Command) -> None:
@@ -357,6 +380,49 @@ def test_requeue_returns_a_finished_job_to_its_queue(driver: StoreDriver, sidela
     assert sidelane("jobs", "requeue", "one").stdout == "✓ one  requeued\n"
     assert driver.record("one").state is State.QUEUED
     assert "unchanged" in sidelane("jobs", "requeue", "one").stdout
+
+
+@pytest.mark.usefixtures("modules")
+def test_requeue_with_new_arguments_checks_them_by_the_task(driver: StoreDriver, sidelane: Command) -> None:
+    driver.finish(driver.claim(driver.submit("one")), Failed(FAILURE))
+    wrong = sidelane("jobs", "requeue", "one", "--lane", "shop.lane:lane", "--input", '{"wrong": 1}')
+    assert wrong.exit_code != 0
+    assert "does not fit task 'answer'" in wrong.stderr
+    assert sidelane("jobs", "requeue", "one", "--input", '{"question": "How?"}').stdout == "✓ one  requeued\n"
+    assert sidelane("jobs", "show", "one", "--json").json["arguments"] == {"question": "How?"}
+    two = sidelane("jobs", "requeue", "one", "two", "--input", "{}")
+    assert "exactly one job" in two.stderr
+
+
+def test_duplicate_submits_a_new_job_like_another(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one", user="ann", key="k", labels={"plan": "pro"}, unique="u", delay=600)
+    copy = sidelane("jobs", "duplicate", "one", "--input", '{"question": "How?"}', "--json").json
+    assert copy["id"] != "one"
+    assert (copy["user"], copy["key"], copy["labels"], copy["unique"]) == ("ann", "k", {"plan": "pro"}, None)
+    assert (copy["arguments"], copy["due"]) == ({"question": "How?"}, None)
+    assert "submitted to queue chat" in sidelane("jobs", "duplicate", "one").stdout
+
+
+@pytest.mark.usefixtures("modules")
+def test_submit_makes_a_job_of_a_task(sidelane: Command, driver: StoreDriver) -> None:
+    driver.submit("other")
+    job = sidelane(
+        "jobs",
+        "submit",
+        "answer",
+        "--lane",
+        "shop.lane:lane",
+        "--input",
+        '{"question":"Why?"}',
+        "--user",
+        "ann",
+        "--json",
+    ).json
+    assert (job["task"], job["user"], job["arguments"]) == ("answer", "ann", {"question": "Why?"})
+    wrong = sidelane("jobs", "submit", "answer", "--lane", "shop.lane:lane")
+    assert "question" in wrong.stderr
+    unknown = sidelane("jobs", "submit", "nothing", "--lane", "shop.lane:lane")
+    assert "the lane has no task 'nothing'" in " ".join(unknown.stderr.split())
 
 
 def test_a_rejected_requeue_prints_the_reason(driver: StoreDriver, sidelane: Command) -> None:

@@ -65,5 +65,6 @@ def test_a_setting_is_wrapped_and_never_cut(sidelane: Command) -> None:
     store = "redis+sentinel://sentinel-1.example.com,sentinel-2.example.com,sentinel-3.example.com/jobs"
     result = sidelane("config", env={**NARROW, "SIDELANE_STORE": store})
     assert "…\n" not in re.sub(r"gs://…", "", result.stdout)
-    value = "".join(line[25:].split("  ")[0].strip() for line in result.stdout.splitlines()[1:8])
+    header, *lines = result.stdout.splitlines()
+    value = "".join(line[header.index("VALUE") :].split("  ")[0].strip() for line in lines[:8])
     assert store in value

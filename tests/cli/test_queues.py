@@ -54,6 +54,30 @@ def test_the_list_warns_about_queues_without_a_worker(driver: StoreDriver, sidel
     assert "1 job waits in queue 'mail', which no live worker takes" in result.stderr
 
 
+@pytest.mark.row("R11")
+def test_one_queue_is_shown_with_its_users_in_line(driver: StoreDriver, sidelane: Command) -> None:
+    driver.claim(driver.submit("running", user="ann", limits=(LIMIT,)))
+    driver.submit("held", user="ann", limits=(LIMIT,))
+    driver.try_claim("held")
+    driver.submit("ready", user="bo")
+    driver.heartbeat()
+    document = sidelane("queues", "show", "chat", "--json").json
+    assert (document["slots"], document["held_by"], document["misses_target"]) == (200, ["answer"], False)
+    counts = {user["user"]: (user["waiting"], user["held"], user["running"]) for user in document["users"]}
+    assert counts == {"ann": (1, 1, 1), "bo": (1, 0, 0)}
+    shown = sidelane("queues", "show", "chat", env={"COLUMNS": "80"}).stdout
+    assert "held by  answer" in shown
+    assert re.search(r"ann +1 +1 +1 +1", shown)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_unknown_queue_cannot_be_shown(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    result = sidelane("queues", "show", "chta")
+    assert result.exit_code == 4
+    assert "no such queue" in result.stderr
+
+
 def test_no_job_of_a_paused_queue_can_be_claimed(driver: StoreDriver, sidelane: Command) -> None:
     driver.submit("one")
     assert sidelane("queues", "pause", "chat").stdout == "✓ chat  paused\n"

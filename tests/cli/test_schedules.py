@@ -40,7 +40,7 @@ def test_the_list_shows_when_each_schedule_runs_and_what_it_submits(driver: Stor
     pulse, stocks = result.stdout.splitlines()[1:]
     assert "every 5 min" in pulse
     assert "0 6 * * *  Asia/Seoul" in stocks
-    assert "At 06:00 every day" in stocks
+    assert "every day at 06:00" in stocks
     assert "refresh" in stocks
     assert "skipped" in stocks
     assert "never" in stocks

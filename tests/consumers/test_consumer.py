@@ -25,6 +25,7 @@ from sidelane import (
     State,
     Task,
 )
+from sidelane.client.put_aside import read_put_aside
 from sidelane.consumers.receiver import MessageReceiver, message_receivers
 from sidelane.model.errors import MissingExtra
 from sidelane.testing import harness
@@ -227,7 +228,12 @@ async def test_malformed_message_is_dead_lettered_with_a_reason(
     async with harness(lane) as t, consuming(t, lane):
         dead, reason = await asyncio.to_thread(queue.dead_letter)
         await until(lambda: not queue.left(), "the acknowledgement")
+        while not (noted := await read_put_aside(lane.client.store, 10)):
+            await asyncio.sleep(0.02)
     assert dead == '{"member": "none"}'
+    assert [(each.receiver, each.endpoint, each.reason) for each in noted] == [
+        ("requests", str(queue.endpoint), reason)
+    ]
     assert (
         reason
         == "Feedback: member: Input should be a valid integer, unable to parse string as an integer; content: Field required"

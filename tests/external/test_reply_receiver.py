@@ -23,6 +23,7 @@ from sidelane import (
     Sqs,
     State,
 )
+from sidelane.client.put_aside import read_put_aside
 from sidelane.external.completion import TOKEN_KEY, make_token
 from sidelane.external.reply_receiver import reply_receivers
 from sidelane.tasks.internal_queues import DISPATCH_QUEUE
@@ -206,7 +207,11 @@ async def test_events_of_an_invalid_form_are_dead_lettered(make: MakeScene) -> N
     scene = make(decode=lambda message: CompletionMessage(job=message.body, events=[{"name": "progress"}]))  # type: ignore[list-item]
     async with scene.lane.open(workers=1):
         scene.put("job")
-        assert "EmittedEvent" in (await asyncio.to_thread(scene.dead_letter))[1]
+        _, reason = await asyncio.to_thread(scene.dead_letter)
+        assert "EmittedEvent" in reason
+        while not (noted := await read_put_aside(scene.lane.client.store, 10)):
+            await asyncio.sleep(0.02)
+    assert [(each.receiver, each.reason) for each in noted] == [("", reason)]
 
 
 async def test_problem_is_retried_by_the_tasks_own_policy(make: MakeScene) -> None:

@@ -1,5 +1,10 @@
-"""Costs of queries: the newest job of a user with a key costs the same, however many jobs other users have with that key."""
+"""Costs of queries: they depend on what is asked for, not on how many other jobs there are.
 
+The newest job of a user with a key costs the same, however many jobs other users have with that key. A search costs the same,
+however many jobs there are.
+"""
+
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +19,9 @@ from tests.contract.servers import EVERY_KIND, RunningServer
 NEWEST = Query(key="chat", user="me", limit=1)
 FEW, MANY = 200, 20_000
 
+SCAN = 4_000
+"""Jobs that the searches of a test look at."""
+
 
 async def submit_others(store: Store, first: int, count: int) -> None:
     """Submit jobs with the same key, each of another user."""
@@ -26,23 +34,31 @@ async def find_mine(store: Store) -> None:
     assert [job.id for job in await store.list_jobs(NEWEST)] == ["mine"]
 
 
+async def search_in_vain(store: Store) -> None:
+    """Search for jobs that do not exist, by conditions without an index."""
+    for query in (Query(queue="none"), Query(text="nothing"), Query(labels={"plan": "none"}), Query(release="none")):
+        page = await store.search_jobs(query, scan=SCAN // 4)
+        assert (page.records, page.scanned) == ([], SCAN // 4)
+
+
 @pytest.mark.parametrize("kind", EVERY_KIND)
 async def test_redis_reads_only_the_jobs_of_the_user(kind: str, tmp_path: Path) -> None:
     server = RunningServer(kind, tmp_path).start()
     store = await open_store(server.url())
 
-    async def lookups() -> int:
+    async def lookups(query: Callable[[Store], Awaitable[None]]) -> int:
         """Return how many keys the server looks up for one query."""
         server.tell("CONFIG", "RESETSTAT")
-        await find_mine(store)
+        await query(store)
         stats = server.info("stats")
         return int(stats["keyspace_hits"]) + int(stats["keyspace_misses"])
 
     await store.submit([JobSpec(id="mine", task="t", user="me", key="chat")])
     await submit_others(store, 0, FEW)
-    few = await lookups()
+    few = await lookups(find_mine)
     await submit_others(store, FEW, MANY)
-    assert await lookups() == few < 10
+    assert await lookups(find_mine) == few < 10
+    assert await lookups(search_in_vain) < SCAN * 1.1
     await store.close()
     server.stop()
 
@@ -51,7 +67,7 @@ async def test_sqlite_reads_only_the_jobs_of_the_user() -> None:
     store = await SqliteStore.open(":memory:", ManualClock())
     connection = store._writer._connection
 
-    async def steps() -> int:
+    async def steps(query: Callable[[Store], Awaitable[None]]) -> int:
         """Return how many instructions SQLite runs for one query."""
         count = 0
 
@@ -61,13 +77,16 @@ async def test_sqlite_reads_only_the_jobs_of_the_user() -> None:
             return False
 
         connection.set_progress_handler(counted, 1)
-        await find_mine(store)
+        await query(store)
         connection.set_progress_handler(None)
         return count
 
     await store.submit([JobSpec(id="mine", task="t", user="me", key="chat")])
     await submit_others(store, 0, FEW)
-    few = await steps()
-    await submit_others(store, FEW, MANY)
-    assert await steps() <= few + 20
+    few = await steps(find_mine)
+    await submit_others(store, FEW, SCAN)
+    search = await steps(search_in_vain)
+    await submit_others(store, FEW + SCAN, MANY)
+    assert await steps(find_mine) <= few + 20
+    assert await steps(search_in_vain) <= search + 20
     await store.close()

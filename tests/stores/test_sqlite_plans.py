@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
-from sidelane.model.job import Query
+from sidelane.model.job import Query, State
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.sqlite import batches, blocked_jobs, fair_queue, finalize, limits, retention, rows
 from sidelane.stores.sqlite.store import SqliteStore
 from sidelane.stores.sqlite.verbs import shared_state, submit, sweep
-from sidelane.stores.sqlite.verbs.query import _conditions
+from sidelane.stores.sqlite.verbs.query import SQL, _along_index, _conditions, _index_of
 
 WHOLE_TABLE = re.compile(r"SCAN (jobs|slots|replaceable_jobs|rates|batches|[bcjpqrw])\b(?!.* INDEX)")
 """A step that scans a whole table, by name or alias."""
@@ -83,3 +84,24 @@ def test_listing_jobs_of_one_batch_parent_key_or_user_uses_an_index(
     sql = f"{rows.SQL.record} WHERE {' AND '.join(conditions)} ORDER BY j.seq DESC LIMIT {query.limit}"
     steps = [step[3] for step in store._writer._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert any(f"INDEX {index}" in step for step in steps), steps
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (Query(user="u"), "jobs_user "),
+        (Query(user="u", key="k", text="x"), "jobs_user_key"),
+        (Query(key="k", task="t"), "jobs_key "),
+        (Query(states=frozenset({State.FAILED}), queue="q"), "jobs_failed"),
+        (Query(states=frozenset({State.RUNNING}), user="u"), "jobs_running"),
+        (Query(queue="q", task="t"), "PRIMARY KEY"),
+    ],
+)
+def test_search_reads_the_numbers_of_jobs_along_an_index(store: SqliteStore, query: Query, index: str) -> None:
+    for bounds in (Query(), Query(before=9), Query(before=9, after=2)):
+        bounded = replace(query, before=bounds.before, after=bounds.after)
+        conditions, values = _conditions(_index_of(bounded))
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        sql = f"{_along_index(SQL.sequences, bounded)}{where} ORDER BY j.seq DESC LIMIT 10"
+        steps = [step[3] for step in store._writer._connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert any(index in step for step in steps) or (steps == ["SCAN j"] and index == "PRIMARY KEY"), steps

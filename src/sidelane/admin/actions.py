@@ -1,21 +1,22 @@
-"""Actions on jobs, batches and callbacks: cancel, requeue and redeliver. Each item gets a result with a message."""
+"""Actions on jobs, batches and callbacks: submit, duplicate, cancel, requeue and redeliver, with a result for each item."""
 
-from collections import Counter
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Unpack
 
 from sidelane.admin.documents import Document, batch_document, callback_document, job_document, unknown_job_text
 from sidelane.callbacks.status import CallbackRecord, redeliver_callbacks
 from sidelane.client.batch_handle import Batch
 from sidelane.client.client import Client
 from sidelane.client.event_stream import batch_record
-from sidelane.model.errors import JobConflict, JobError
+from sidelane.model.errors import ArgumentsError, JobConflict, JobError
+from sidelane.model.ids import new_id
 from sidelane.model.job import JobRecord, Rejection, State, Tombstone
+from sidelane.model.options import OptionFields
 from sidelane.stores.contract import Store
-
-CHUNK_SIZE = 100
-"""Jobs that are cancelled in one store call."""
+from sidelane.tasks.registry import AnyTask
 
 Lookup = JobRecord | Tombstone | None
 """What a store returns for an id."""
@@ -49,19 +50,36 @@ async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
     return list(map(_cancelled, ids, before, after))
 
 
-async def cancel_each(store: Store, ids: Sequence[str]) -> Counter[State]:
-    """Cancel jobs in chunks; running jobs are asked to stop. Return how many of the jobs are in each state now."""
-    counts: Counter[State] = Counter()
-    for start in range(0, len(ids), CHUNK_SIZE):
-        answers = await store.cancel(ids[start : start + CHUNK_SIZE])
-        counts.update(record.state for record in answers if record is not None)
-    return counts
+async def requeue_jobs(store: Store, ids: Sequence[str], *, arguments: str | None = None) -> list[ActionResult]:
+    """Return finished jobs to their queues with fresh retry budgets, and with new arguments if given.
 
-
-async def requeue_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
-    """Return finished jobs to their queues with fresh retry budgets. Unfinished jobs are left unchanged."""
-    before, after = await store.get(ids), await store.requeue(ids)
+    Unfinished jobs are left unchanged.
+    """
+    before, after = await store.get(ids), await store.requeue(ids, arguments=arguments)
     return list(map(_requeued, ids, before, after))
+
+
+async def duplicate_job(client: Client, job_id: str, arguments: str | None = None) -> JobRecord:
+    """Submit a new job like another one, with its follow-ups and callbacks, and with new arguments if given.
+
+    It starts as soon as it can, has no parent and no batch, and is not `unique`. Raises `ArgumentsError` if the other has arguments
+    that were filled in from its parent, `UnknownJob`, `JobRemoved`, and the errors of `Client.submit`.
+    """
+    spec = (await client.record(job_id)).spec
+    if spec.placeholders and arguments is None:
+        names = ", ".join(spec.placeholders)
+        raise ArgumentsError(f"Job {job_id} got arguments from the job before it ({names}). Write them into the input.")
+    alike = replace(
+        spec, id=new_id(), arguments=spec.arguments if arguments is None else arguments, placeholders={}, parent=None,
+        batch=None, cascade=False, unique=None, trace=None, delay=0.0, run_at=None,
+    )  # fmt: skip
+    return (await client.submit_spec(alike)).record
+
+
+async def submit_job(client: Client, task: AnyTask, arguments: str, **options: Unpack[OptionFields]) -> JobRecord:
+    """Submit a job of a task, with arguments as JSON text. Raises the errors of `Client.submit`."""
+    call = task.options(**options).call(**json.loads(arguments))
+    return (await client.submit_spec(call.spec())).record
 
 
 async def cancel_batch(store: Store, batch_id: str) -> ActionResult:

@@ -16,8 +16,9 @@ from sidelane.admin.signals import Signal, signals_of
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import duration_text
 from sidelane.model.worker import API, WORKER_EXITS
+from sidelane.processes.machine import local_machine
 from sidelane.sizing.fit import Fit
-from sidelane.sizing.machines import Machine
+from sidelane.sizing.machines import SYSTEM_MEMORY, Machine
 from sidelane.sizing.plan import JOB_CPU, PROCESS_MEMORY
 from sidelane.sizing.services import (
     ApiLoad,
@@ -54,6 +55,11 @@ class ServiceAdvice:
     processes: int
     slots: int  # of one process
     busiest: float | None = None
+
+    @property
+    def asks_for_change(self) -> bool:
+        """Whether it was measured and should have another number of processes."""
+        return self.busiest is not None and self.size.processes != self.processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,6 +141,12 @@ def _finite(wait: float | None) -> float | None:
 def step_documents(steps: Iterable[Step]) -> list[dict[str, str]]:
     """Return lines of arithmetic as JSON documents."""
     return [{"calculation": each.calculation, "result": each.result, "reason": each.reason} for each in steps]
+
+
+def this_machine() -> Machine:
+    """Return the machine of this process, for which services are sized unless another is named."""
+    here = local_machine()
+    return Machine(name=here.host, cores=here.cores, memory=here.memory, system=0 if here.limited else SYSTEM_MEMORY)
 
 
 async def read_advice(store: Store, seconds: float, machine: Machine, limits: Mapping[str, QueueLimits]) -> Advice:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import add
 from typing import Any
 
 from sidelane.model.codec import rfc3339
@@ -24,6 +23,7 @@ from sidelane.model.history import (
     merged,
 )
 from sidelane.stores.contract import Store
+from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 LONGEST = STEPS[HOUR]
 """Seconds of the longest period that history has."""
@@ -84,6 +84,22 @@ class Figures:
     def rate(self, *counts: Count) -> float:
         """Return how often per second it happened on average."""
         return self.count(*counts) / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def started(self) -> int:
+        return self.count(Count.STARTED)
+
+    @property
+    def failed(self) -> int:
+        return self.count(Count.FAILED)
+
+    @property
+    def retried(self) -> int:
+        return self.count(Count.RETRIED)
+
+    @property
+    def lost(self) -> int:
+        return self.count(Count.LOST)
 
     @property
     def ended(self) -> int:
@@ -158,16 +174,33 @@ class Chart:
         self.period = period
         self._cells = cells
 
-    def values(self, *counts: Count) -> list[int]:
-        """Return for each point one count, or the sum of several. Maxima of a queue are not added up."""
-        join = max if counts[0] >= Count.MAX_READY else add
-        names = [int(count) for count in counts]
-        found = [0] * len(self.period.times)
+    @cached_property
+    def _points(self) -> list[dict[int, int]]:
+        """The counts of each point."""
+        points: list[dict[int, int]] = [{} for _ in self.period.times]
         for cell in self._cells:
-            if amount := sum(cell.counts.get(name, 0) for name in names):
-                point = min(max(0, int((cell.at - self.period.since) // self.period.step)), len(found) - 1)
-                found[point] = join(found[point], amount)
-        return found
+            point = int((cell.at - self.period.since) // self.period.step)
+            merge(points[min(max(0, point), len(points) - 1)], cell.counts)
+        return points
+
+    def values(self, *counts: Count) -> list[int]:
+        """Return for each point one count, or the sum of several."""
+        return [sum(point.get(count, 0) for count in counts) for point in self._points]
+
+    def durations(self, first: Count, q: float) -> list[float | None]:
+        """Return for each point the duration in seconds that a share `q` does not exceed, of `WAIT`, `RUN` or `FIRST_EVENT`."""
+        return [histogram(point, first).quantile(q) for point in self._points]
+
+    def between(self, since: float, until: float) -> Figures:
+        """Return the figures of the points that begin within a range."""
+        found = [(at, point) for at, point in zip(self.period.times, self._points, strict=True) if since <= at < until]
+        seconds = min(until, self.period.until) - found[0][0] if found else 0.0
+        return Figures(merged(point for _, point in found), seconds)
+
+    @property
+    def started(self) -> list[int]:
+        """Attempts that started, for each point."""
+        return self.values(Count.STARTED)
 
     @cached_property
     def releases(self) -> dict[str, Figures]:
@@ -180,7 +213,7 @@ class Chart:
     @cached_property
     def figures(self) -> Figures:
         """The figures of the whole period."""
-        return Figures(merged(each.counts for each in self.releases.values()), self.period.seconds)
+        return Figures(merged(self._points), self.period.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,20 +224,35 @@ class ReleaseMark:
     release: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class History:
-    """The cells of a period."""
+    """The cells of a period. Charts are computed once, because many pages show the same history."""
 
     period: Period
     cells: Sequence[HistoryCell]
 
+    @cached_property
+    def all_queues(self) -> Chart:
+        """The chart of all queues together, without internal ones."""
+        cells = [cell for cell in self.cells if not cell.series.queue.startswith(INTERNAL_PREFIX)]
+        return Chart(self.period, cells)
+
     def by_queue(self) -> dict[str, Chart]:
         """Return the chart of each queue, by its name. What is counted as `OTHER` is the last."""
-        return self._charts(lambda series: series.queue or series.task)
+        return self._queues
 
     def by_task(self, known: Iterable[str] = ()) -> dict[str, Chart]:
         """Return the chart of each task, by its name, and an empty one of each `known` task that has not been counted."""
-        return self._charts(lambda series: series.task, known)
+        found = {name: Chart(self.period, []) for name in known} | self._tasks
+        return {name: found[name] for name in sorted(found, key=_other_last)}
+
+    @cached_property
+    def _queues(self) -> dict[str, Chart]:
+        return self._charts(lambda series: series.queue or series.task)
+
+    @cached_property
+    def _tasks(self) -> dict[str, Chart]:
+        return self._charts(lambda series: series.task)
 
     def release_marks(self) -> list[ReleaseMark]:
         """Return when each release was first seen, by time. A release that ran at the begin of the period has no mark."""
@@ -216,8 +264,8 @@ class History:
         marks = [ReleaseMark(at, release) for release, at in first.items() if at > self.period.since]
         return sorted(marks, key=lambda mark: (mark.at, mark.release))
 
-    def _charts(self, name: Callable[[Series], str], known: Iterable[str] = ()) -> dict[str, Chart]:
-        found: dict[str, list[HistoryCell]] = {each: [] for each in known}
+    def _charts(self, name: Callable[[Series], str]) -> dict[str, Chart]:
+        found: dict[str, list[HistoryCell]] = {}
         for cell in self.cells:
             found.setdefault(name(cell.series), []).append(cell)
         found.pop("", None)  # of a queue, without a task

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sidelane.admin.sentence import Sentence, sentence
 from sidelane.external.outbox import DispatchInfo, dispatch_id
 from sidelane.model.job import JobRecord, Lease, State
 from sidelane.model.worker import WORKER, WorkerInfo
@@ -11,12 +12,12 @@ from sidelane.stores.contract import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLookup:
-    """The worker that runs a job. `notice` is the reason why the job cannot start or continue; otherwise it is empty."""
+    """The worker that runs a job. `notice` is the reason why the job cannot start or continue, if there is one."""
 
     has_worker: bool
     worker: WorkerInfo | None = None
     sent: DispatchInfo | None = None  # the dispatch to an external worker
-    notice: str = ""
+    notice: Sentence | None = None
 
 
 async def find_worker(record: JobRecord, store: Store) -> WorkerLookup:
@@ -31,8 +32,8 @@ async def find_worker(record: JobRecord, store: Store) -> WorkerLookup:
     lookup = _queued(record, workers)
     queue = record.spec.queue
     if lookup.has_worker and any(each.paused for each in await store.stats() if each.name == queue):
-        notice = f"queue {queue!r} is paused: the job waits until it is resumed (sidelane queues resume {queue})"
-        return replace(lookup, notice=notice)
+        text = "queue {queue!r} is paused: the job waits until it is resumed (sidelane queues resume {queue})"
+        return replace(lookup, notice=sentence(text, queue=queue))
     return lookup
 
 
@@ -42,7 +43,9 @@ async def _dispatched(lease: Lease, store: Store) -> WorkerLookup:
     if not isinstance(sending, JobRecord):
         return WorkerLookup(has_worker=True)
     sent = DispatchInfo.of(sending)
-    notice = "" if sending.state.finished else f"the message to {sent.to} is not sent yet: job {sending.id} sends it"
+    if sending.state.finished:
+        return WorkerLookup(has_worker=True, sent=sent)
+    notice = sentence("the message to {to} is not sent yet: job {job} sends it", to=sent.to, job=sending.id)
     return WorkerLookup(has_worker=True, notice=notice, sent=sent)
 
 
@@ -50,8 +53,8 @@ def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
     worker = next((worker for worker in workers if worker.id == record.worker), None)
     if worker is None:
         name = (record.worker or "?").partition(":")[0]
-        notice = f"worker {name!r} is no longer alive; another can take the job when the lease has expired"
-        return WorkerLookup(has_worker=False, notice=notice)
+        text = "worker {name!r} is no longer alive; another can take the job when the lease has expired"
+        return WorkerLookup(has_worker=False, notice=sentence(text, name=name))
     return WorkerLookup(has_worker=True, worker=worker)
 
 
@@ -61,13 +64,11 @@ def _queued(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
     if any(worker.can_run(spec) for worker in of_queue):
         return WorkerLookup(has_worker=True)
     if not workers:
-        notice = "no worker is alive: the job waits until one starts"
+        text = "no worker is alive: the job waits until one starts"
     elif not of_queue:
-        notice = f"no live worker takes jobs of queue {spec.queue!r}: the job waits until one does"
+        text = "no live worker takes jobs of queue {queue!r}: the job waits until one does"
     elif any(spec.task in worker.tasks for worker in of_queue):
-        notice = (
-            f"the live workers know only older versions of task {spec.task!r}: the job waits for version {spec.version}"
-        )
+        text = "the live workers know only older versions of task {task!r}: the job waits for version {version}"
     else:
-        notice = f"no live worker of queue {spec.queue!r} knows task {spec.task!r}: the job waits until one does"
-    return WorkerLookup(has_worker=False, notice=notice)
+        text = "no live worker of queue {queue!r} knows task {task!r}: the job waits until one does"
+    return WorkerLookup(has_worker=False, notice=sentence(text, queue=spec.queue, task=spec.task, version=spec.version))

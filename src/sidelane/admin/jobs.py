@@ -1,5 +1,6 @@
 """Jobs as operators see them: lists, everything about one job, and the name of its state."""
 
+import math
 import time
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -17,6 +18,7 @@ from sidelane.admin.documents import (
 )
 from sidelane.admin.job_notices import WorkerLookup, find_worker
 from sidelane.admin.timeline import timeline_document, tokens_per_second
+from sidelane.admin.why import Situation, explain, explanation_document
 from sidelane.callbacks.status import CallbackRecord, callbacks_of
 from sidelane.client.client import Client
 from sidelane.client.event_stream import partial_text
@@ -59,12 +61,14 @@ class JobFilter:
     """Selects jobs. `views` are the states or views to select (None: any); a state includes its views.
 
     Internal jobs (callbacks, dispatches, file cleanup) are left out unless `internal`, or the query names them by parent, task
-    or queue.
+    or queue. `since` and `until` are times between which a job was submitted, in seconds since 1970.
     """
 
     query: Query
     views: frozenset[JobView] | None = None
     internal: bool = False
+    since: float | None = None
+    until: float | None = None
 
     @classmethod
     def of(cls, query: Query, views: Iterable[JobView], *, internal: bool) -> "JobFilter":
@@ -87,6 +91,8 @@ class JobFilter:
         """Apply the part of the filter that a store cannot apply. `now` is in seconds since 1970."""
         if not self.internal and record.spec.queue.startswith(INTERNAL_PREFIX):
             return False
+        if record.submitted < (self.since or 0.0) or record.submitted >= (self.until or math.inf):
+            return False
         return self.views is None or JobView(record.state) in self.views or job_view(record, now) in self.views
 
 
@@ -94,17 +100,28 @@ class JobFilter:
 class JobDetail:
     """Everything about one job. `partial` is the text that it has streamed so far, if it has no result."""
 
-    record: JobRecord
-    lookup: WorkerLookup
-    position: QueuePosition | None
+    situation: Situation
     partial: str
     callbacks: Sequence[CallbackRecord]
+
+    @property
+    def record(self) -> JobRecord:
+        return self.situation.record
+
+    @property
+    def lookup(self) -> WorkerLookup:
+        return self.situation.lookup
+
+    @property
+    def position(self) -> QueuePosition | None:
+        return self.situation.position
 
     def document(self) -> Document:
         """Return everything about the job as one JSON document."""
         record, lookup, position, sent = self.record, self.lookup, self.position, self.lookup.sent
         return {
             **job_document(record),
+            "why": explanation_document(explain(self.situation, time.time())),
             "follow_ups": list(map(follow_up_document, record.spec.follow_ups)),
             "callbacks": list(map(callback_document, self.callbacks)),
             "placeholders": dict(record.spec.placeholders),
@@ -113,7 +130,7 @@ class JobDetail:
             "position": position.before if position else None,
             "wait": position.wait if position else None,
             "has_worker": lookup.has_worker,
-            "notice": lookup.notice or None,
+            "notice": str(lookup.notice) if lookup.notice else None,
             "running_on": worker_document(lookup.worker) if lookup.worker else None,
             "dispatched": {"to": sent.to, "until": time_text(sent.until)} if sent else None,
             "retention": record.spec.retention,
@@ -155,18 +172,13 @@ async def list_jobs(store: Store, selected: JobFilter, limit: int) -> list[JobRe
             records += page
             if len(records) >= limit:
                 break
-    return await _with_histories(store, records[:limit])
-
-
-async def job_ids_of(store: Store, selected: JobFilter) -> list[str]:
-    """Return the ids of all matching jobs, newest first."""
-    async with aclosing(matching_jobs(store, selected, PAGE_SIZE)) as pages:
-        return [record.id async for page in pages for record in page]
+    return await with_histories(store, records[:limit])
 
 
 async def matching_jobs(store: Store, selected: JobFilter, limit: int) -> AsyncGenerator[list[JobRecord], None]:
     """Yield matching jobs, newest first, in pages of at most `limit`, or of more if most do not match."""
-    size = limit if selected.views is None else max(limit, PAGE_SIZE)
+    everything = (selected.views, selected.since, selected.until) == (None, None, None)
+    size = limit if everything else max(limit, PAGE_SIZE)
     before: int | None = None
     while True:
         page = await store.list_jobs(replace(selected.query, before=before, limit=size))
@@ -179,18 +191,30 @@ async def matching_jobs(store: Store, selected: JobFilter, limit: int) -> AsyncG
 
 async def job_detail(client: Client, job_id: str) -> JobDetail:
     """Return everything about a job. Raises `UnknownJob` or `JobRemoved`."""
-    record = await client.record(job_id)
-    limit = client.settings.payload_limit
+    situation = await situation_of(client, job_id)
+    record, limit = situation.record, client.settings.payload_limit
     return JobDetail(
-        record=record,
-        lookup=await find_worker(record, client.store),
-        position=await client.store.queue_position(job_id) if record.state is State.QUEUED else None,
+        situation=situation,
         partial=await partial_text(client.store, record.id, limit) if record.result is None else "",
         callbacks=await callbacks_of(client, job_id),
     )
 
 
-async def _with_histories(store: Store, records: Sequence[JobRecord]) -> list[JobRecord]:
+async def situation_of(client: Client, job_id: str) -> Situation:
+    """Return what explains a job. Raises `UnknownJob` or `JobRemoved`."""
+    record, store = await client.record(job_id), client.store
+    task = client.registry.tasks.get(record.spec.task)
+    limited = record.spec.limits and not record.state.finished
+    return Situation(
+        record=record,
+        lookup=await find_worker(record, store),
+        position=await store.queue_position(job_id) if record.state is State.QUEUED else None,
+        limits=await store.limits() if limited else (),
+        timeout=None if task is None else task.policy.timeout or client.settings.timeout,
+    )
+
+
+async def with_histories(store: Store, records: Sequence[JobRecord]) -> list[JobRecord]:
     """Return records of a list. Jobs that failed have their histories, which a list omits."""
     failed = [record.id for record in records if record.problem is not None or record.failures or record.worker_losses]
     found = await store.get(failed) if failed else []

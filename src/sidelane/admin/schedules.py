@@ -1,16 +1,20 @@
-"""Schedules as operators see them: next and missed runs; enable, disable, run and forget."""
+"""Schedules as operators see them: next, missed and past runs; enable, disable, run and forget."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.client.client import Client
-from sidelane.client.schedules import Schedules
-from sidelane.model.job import JobRecord
+from sidelane.client.schedules import LABEL, Schedules
+from sidelane.model.job import JobRecord, Query
 from sidelane.model.schedule import ScheduleRecord
 from sidelane.stores.contract import Store
 
 OVERDUE_AFTER = 10.0
 """Seconds after its scheduled time at which a run counts as overdue, because no process has submitted the run."""
+
+MAX_SEARCHED: Final = 2000
+"""The newest jobs among which the jobs of a schedule are searched."""
 
 
 def next_run(record: ScheduleRecord) -> float | None:
@@ -26,6 +30,24 @@ def next_run(record: ScheduleRecord) -> float | None:
         return record.schedule.next(record.last)
     except ImportError:
         return None
+
+
+def next_runs(record: ScheduleRecord, count: int) -> list[float]:
+    """Return the times of the next runs in seconds since 1970, as many as `count`; none where `next_run` returns None."""
+    first = next_run(record)
+    if first is None:
+        return []
+    times = [first]
+    while len(times) < count:
+        times.append(record.schedule.next(times[-1]))
+    return times
+
+
+async def newest_jobs(store: Store, record: ScheduleRecord, limit: int) -> list[JobRecord]:
+    """Return the newest jobs of a schedule, at most `limit`, as far as they are among the newest jobs of the store."""
+    spec = record.schedule.spec
+    query = Query(task=spec.task, queue=spec.queue, user=spec.user, labels={LABEL: record.schedule.name}, limit=limit)
+    return list((await store.search_jobs(query, scan=MAX_SEARCHED)).records)
 
 
 def is_overdue(record: ScheduleRecord, now: float) -> bool:

@@ -70,7 +70,7 @@ async def job_stack(client: Client, job_id: str, *, timeout: float = DEFAULT_TIM
         notice = f"attempt {request.attempt} ended before its worker answered; the job is now {newest.state}"
         return JobStack(record=newest, lookup=lookup, notice=notice)
     lookup = await find_worker(newest, store)
-    notice = lookup.notice or (
+    notice = str(lookup.notice or "") or (
         f"the worker did not answer within {timeout:g} s: its process is frozen or dead, or runs a release that cannot answer"
     )
     return JobStack(record=newest, lookup=lookup, notice=notice)
@@ -82,7 +82,7 @@ def _why_no_stack(record: JobRecord, lookup: WorkerLookup) -> str:
         to = f" ({lookup.sent.to})" if lookup.sent else ""
         return f"the job runs elsewhere{to}: external and remote workers have no access to the store, so they cannot answer"
     if record.state is State.RUNNING:
-        return lookup.notice
+        return str(lookup.notice or "")
     view, due = job_view(record, time.time()), due_later(record, time.time())
     text = f"the job does not run: its state is {view}"
     if view is JobView.WAITING_FOR_LIMIT:

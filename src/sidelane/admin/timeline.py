@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -33,19 +34,80 @@ PHASES: Final = {
 """The phase that begins with a change. Other changes happen within a phase."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt of a job, with times in seconds since 1970. `ended` is None while it runs.
+
+    `end` is how it ended: "retried", "released", "lost", or the state of the job. `detail` says how a lost worker died, if that is
+    known.
+    """
+
+    number: int
+    worker: str
+    release: str
+    started: float
+    first_event: float | None = None
+    ended: float | None = None
+    end: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A part of a job's time that it spent in one phase. `limit` is the id of the limit that it waited for."""
+
+    phase: Phase
+    since: float
+    until: float
+    limit: str = ""
+    attempt: Attempt | None = None
+
+    @property
+    def seconds(self) -> float:
+        return max(0.0, self.until - self.since)
+
+
+def attempts_of(record: JobRecord) -> list[Attempt]:
+    """Return the attempts of a job, oldest first. Those before the first transition that is still stored are left out."""
+    found: list[Attempt] = []
+    for each in timeline(record):
+        if each.change is Change.STARTED:
+            found.append(Attempt(number=0, worker=each.detail, release=each.release, started=each.at))
+        elif not found or found[-1].ended is not None:
+            continue
+        elif each.change is Change.FIRST_EVENT:
+            found[-1] = replace(found[-1], first_event=each.at)
+        elif each.change in (Change.RETRIED, Change.RELEASED, Change.LOST):
+            found[-1] = replace(found[-1], ended=each.at, end=each.change, detail=each.detail)
+        elif each.change is Change.ENDED:
+            found[-1] = replace(found[-1], ended=each.at, end=each.detail)
+    first = record.attempt - len(found) + 1
+    return [replace(attempt, number=first + index) for index, attempt in enumerate(found)]
+
+
+def stages(record: JobRecord, now: float) -> list[Stage]:
+    """Return what a job has spent its time on, oldest first, until its end or `now`."""
+    runs = iter(attempts_of(record))
+    found: list[Stage] = []
+    current: Stage | None = None
+    for each in timeline(record):
+        if each.change not in PHASES:
+            continue
+        phase = PHASES[each.change]
+        if current is not None:
+            repeated = current.phase is Phase.RUNNING and phase is Phase.QUEUED
+            found.append(replace(current, until=each.at, phase=Phase.REPEATED if repeated else current.phase))
+        run = next(runs, None) if each.change is Change.STARTED else None
+        limit = each.detail if each.change is Change.BLOCKED else ""
+        current = None if phase is None else Stage(phase=phase, since=each.at, until=now, limit=limit, attempt=run)
+    return found if current is None else [*found, current]
+
+
 def time_spent(record: JobRecord, now: float) -> Mapping[Phase, float]:
     """Return the seconds that a job has spent on each phase until its end or `now`, without phases of no time."""
     spent: dict[Phase, float] = defaultdict(float)
-    phase, since = None, record.submitted
-    for each in timeline(record):
-        if each.change in PHASES:
-            if phase is Phase.RUNNING and PHASES[each.change] is Phase.QUEUED:
-                phase = Phase.REPEATED
-            if phase is not None:
-                spent[phase] += each.at - since
-            phase, since = PHASES[each.change], each.at
-    if phase is not None:
-        spent[phase] += now - since
+    for stage in stages(record, now):
+        spent[stage.phase] += stage.seconds
     return {phase: seconds for phase, seconds in spent.items() if seconds > 0}
 
 

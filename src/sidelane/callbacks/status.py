@@ -41,7 +41,7 @@ async def callbacks_of(client: Client, job_id: str) -> list[CallbackRecord]:
     Callbacks of its ends come first, oldest first, and then those that are not due yet. Raises the errors of `Client.record`.
     """
     job = await client.record(job_id)
-    records = [_record(each) for each in await _callback_jobs(client, job)]
+    records = [callback_record(each) for each in await _callback_jobs(client, job)]
     if job.state.finished:
         return records
     waiting = (each.spec for each in job.spec.follow_ups if each.spec.task == CALLBACK_TASK)
@@ -57,7 +57,7 @@ async def redeliver_callbacks(client: Client, some_id: str) -> list[CallbackReco
     wanted = [job]
     if job.spec.task != CALLBACK_TASK:
         wanted = [each for each in await _callback_jobs(client, job) if each.id.startswith(f"{job.id}.{job.ends}.")]
-    return [_record(await _redeliver(client, each)) for each in wanted]
+    return [callback_record(await _redeliver(client, each)) for each in wanted]
 
 
 async def _redeliver(client: Client, callback: JobRecord) -> JobRecord:
@@ -72,7 +72,8 @@ async def _callback_jobs(client: Client, job: JobRecord) -> list[JobRecord]:
     return [each for each in records if isinstance(each, JobRecord)]
 
 
-def _record(callback: JobRecord) -> CallbackRecord:
+def callback_record(callback: JobRecord) -> CallbackRecord:
+    """Return the callback that a job of `CALLBACK_TASK` delivers. The job must have its history."""
     result = json.loads(callback.result or "{}")
     error = callback.history[-1].error if callback.history else ""
     if not error and callback.problem is not None:

@@ -2,28 +2,25 @@
 
 import functools
 import inspect
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperGroup
 
+from sidelane.admin.arguments import parse_arguments, parse_json_input
 from sidelane.admin.dead_letters import DeadLetterFilter
 from sidelane.admin.figures import LONGEST
 from sidelane.admin.jobs import JobFilter, JobView
-from sidelane.app import Sidelane
 from sidelane.cli.locate import settings_of
-from sidelane.cli.output.time_format import time_at
+from sidelane.cli.output.time_format import timestamp
 from sidelane.configuration import load_settings
-from sidelane.model.codec import check_size
-from sidelane.model.durations import DAY
-from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
-from sidelane.model.job import JobSpec, Query
-from sidelane.model.json_text import dump_json
+from sidelane.model.durations import DAY, time_of
+from sidelane.model.errors import ArgumentsError
+from sidelane.model.job import Query
 from sidelane.model.settings import Settings
 from sidelane.processes.logs import LogOptions
 
@@ -122,7 +119,7 @@ class Common:
 
 def _time(text: str) -> float:
     try:
-        return time_at(text, time.time())
+        return time_of(text, time.time())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -174,6 +171,11 @@ class FilterOptions:
         typer.Option(metavar="NAME=VALUE", help="Only with this label. May be repeated.", show_default=False),
     ] = None
 
+    def chosen(self) -> str:
+        """Return the options that are chosen, for a confirmation, e.g. "task answer; user ann", or "" without any."""
+        chosen = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return "; ".join(f"{name} {_option_text(value)}" for name, value in chosen if value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilterOptions(FilterOptions):
@@ -194,20 +196,48 @@ class JobFilterOptions(FilterOptions):
         str | None, typer.Option(metavar="ID", help="Only jobs that this job submitted.", show_default=False)
     ] = None
     batch: Annotated[str | None, typer.Option(metavar="ID", help="Only of this batch.", show_default=False)] = None
+    release: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only if the newest attempt was in this release.", show_default=False),
+    ] = None
+    since: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME",
+            parser=_time,
+            help="Only submitted since: 30min, 2h or 3d ago, or a time such as 2026-05-01T09:30.",
+            show_default=False,
+        ),
+    ] = None
+    until: Annotated[
+        float | None,
+        typer.Option(
+            metavar="TIME", parser=_time, help="Only submitted before, written as for --since.", show_default=False
+        ),
+    ] = None
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Only with this text in the id, task, user, key, labels, arguments, problem or last error.",
+            show_default=False,
+        ),
+    ] = None
 
     def selected(self, *, internal: bool = False) -> JobFilter:
         """Return the filter, which with `internal` selects internal jobs too. Raises `typer.BadParameter`."""
         query = Query(
             task=self.task, queue=self.queue, user=self.user, key=self.key, parent=self.parent, batch=self.batch,
-            labels=labels_of(self.label),
+            labels=labels_of(self.label), release=self.release, text=self.text,
         )  # fmt: skip
-        return JobFilter.of(query, map(_view, self.state or ()), internal=internal)
+        selected = JobFilter.of(query, map(_view, self.state or ()), internal=internal)
+        return replace(selected, since=self.since, until=self.until)
 
-    def text(self) -> str:
-        """Return the options that are chosen, for a confirmation, e.g. " (task answer; user ann)", or "" without any."""
-        chosen = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        texts = [f"{name} {', '.join(value) if isinstance(value, list) else value}" for name, value in chosen if value]
-        return f" ({'; '.join(texts)})" if texts else ""
+
+def _option_text(value: str | float | list[str]) -> str:
+    if isinstance(value, float):
+        return timestamp(value)
+    return ", ".join(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -338,54 +368,39 @@ def worker_arguments(level: str, queues: str | None, concurrency: int | None, *,
 
 INPUT = "--input"
 
+Replacement = Annotated[
+    str | None,
+    typer.Option(
+        INPUT,
+        metavar="JSON|@FILE",
+        help="New arguments for a single job: a JSON object by parameter name. With --lane they are checked.",
+        show_default=False,
+    ),
+]
+
 
 def input_of(text: str) -> str:
     """Parse a JSON object, or `@file` that contains one, and return its JSON text. Raises `typer.BadParameter`."""
-    value = json_of(text, INPUT)
-    if not isinstance(value, dict):
-        raise typer.BadParameter(
-            'arguments must be a JSON object by parameter name, e.g. {"question": "Why?"}.', param_hint=INPUT
-        )
-    return dump_json(value)
+    source = _source_of(text, INPUT)
+    try:
+        return parse_arguments(source)
+    except ArgumentsError as error:
+        raise typer.BadParameter(str(error), param_hint=INPUT) from error
 
 
 def json_of(text: str, option: str) -> Any:
     """Parse JSON, or `@file` that contains some, which is the value of an option. Raises `typer.BadParameter`."""
-    source = text
-    if text.startswith("@"):
-        try:
-            source = Path(text[1:]).read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=option) from error
+    source = _source_of(text, option)
     try:
-        return json.loads(source, parse_constant=_reject_constant)
-    except ValueError as error:
-        raise typer.BadParameter(f"not valid JSON: {error}.", param_hint=option) from error
+        return parse_json_input(source)
+    except ArgumentsError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
-def check_input(text: str, spec: JobSpec, settings: Settings, lane: Sidelane | None) -> None:
-    """Check new arguments for a job: their size, and their types if the lane is given.
-
-    Raises `PayloadTooLarge` if they are too large, `ArgumentsError` if they do not fit the task, and `UnknownTask` if the lane does
-    not have the task.
-    """
-    check_size(text, settings.payload_limit, "The input")
-    if lane is None:
-        return
-    task = lane.registry.tasks.get(spec.task)
-    if task is None:
-        raise UnknownTask(
-            f"The lane has no task {spec.task!r}, so the input cannot be checked. Omit --lane to skip the check."
-        )
-    if spec.placeholders.keys() - json.loads(text).keys():
-        return  # missing arguments are filled in from the parent's result when the job starts
+def _source_of(text: str, option: str) -> str:
+    if not text.startswith("@"):
+        return text
     try:
-        task.decode_arguments(text, spec.version)
-    except ArgumentsMismatch as error:
-        raise ArgumentsError(
-            f"The input does not fit task {spec.task!r}: {error.__cause__ or error}. Nothing was changed."
-        ) from error
-
-
-def _reject_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON number")
+        return Path(text[1:]).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{text[1:]} cannot be read: {error}.", param_hint=option) from error

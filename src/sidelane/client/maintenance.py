@@ -4,14 +4,16 @@ import asyncio
 import logging
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 
+from sidelane.client.pauses import end_pauses
 from sidelane.model.errors import ConfigurationError, StoreError
-from sidelane.model.job import with_trace
+from sidelane.model.job import Query, State, with_trace
 from sidelane.model.json_text import dump_json
 from sidelane.model.schedule import Schedule, ScheduleRecord, ScheduleTick
 from sidelane.model.shared_state import JournalAppend
-from sidelane.model.worker import MAX_WORKER_EXITS, WORKER_EXITS, SweepResult, WorkerInfo
+from sidelane.model.worker import MAX_EXIT_JOBS, MAX_WORKER_EXITS, WORKER_EXITS, SweepResult, WorkerInfo
 from sidelane.outage import RetryUntilAvailable
 from sidelane.stores.chunking import MAX_BYTES, MAX_ITEMS
 from sidelane.stores.contract import Store
@@ -27,6 +29,12 @@ IMMEDIATELY = 0.01
 SCHEDULES_INTERVAL = 60.0
 """Seconds after which schedules are read although none is due, because the clock may have stepped back meanwhile."""
 
+PAUSES_INTERVAL = 1.0
+"""Seconds between two looks at whether the time of a pause is over."""
+
+MAX_RUNNING = 1000
+"""Running jobs among which those of a dead worker are searched, the newest."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +49,8 @@ class Maintenance:
         self._enqueuer = PeriodicEnqueuer(store, telemetry)
         self._max_interval = min(MAX_INTERVAL, lease / 4)
         self._lease = lease
-        self._sweep_at = -math.inf  # all three times are those of the monotonic clock
+        self._sweep_at = -math.inf  # all four times are those of the monotonic clock
+        self._pauses_at = -math.inf
         self._enqueue_at = math.inf
         self._enqueued_at = -math.inf
         self._sweep_retry = RetryUntilAvailable("sweep the store", who="process")
@@ -54,7 +63,9 @@ class Maintenance:
                 await self._enqueue()
             if time.monotonic() >= self._sweep_at:
                 await self._sweep()
-            await asyncio.sleep(min(self._enqueue_at, self._sweep_at) - time.monotonic())
+            if time.monotonic() >= self._pauses_at:
+                await self._end_pauses()
+            await asyncio.sleep(min(self._enqueue_at, self._sweep_at, self._pauses_at) - time.monotonic())
 
     async def _sweep(self) -> None:
         try:
@@ -74,6 +85,11 @@ class Maintenance:
             self._enqueue_at = math.inf
         else:
             self._enqueue_at = min(now + swept.next_firing, max(now, self._enqueued_at + SCHEDULES_INTERVAL))
+
+    async def _end_pauses(self) -> None:
+        with suppress(StoreError):  # the sweeps report it
+            await end_pauses(self._store)
+        self._pauses_at = time.monotonic() + PAUSES_INTERVAL
 
     async def _enqueue(self) -> None:
         try:
@@ -160,11 +176,15 @@ async def report_worker_exit(store: Store, worker: str, reason: str, *, lease: f
     """Let the jobs of a worker whose process died run again now. `reason` is how it died, for their history.
 
     Another process knows that it died, so that nothing waits for the leases to expire. The exit is also noted in the journal
-    `WORKER_EXITS`.
+    `WORKER_EXITS`, with the jobs that the worker was running.
     """
     info = next((each for each in await store.workers() if each.id == worker), WorkerInfo(id=worker, name=worker))
+    running = await store.search_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_RUNNING), scan=MAX_RUNNING)
+    jobs = [each.id for each in running.records if each.worker == worker][:MAX_EXIT_JOBS]
     await store.heartbeat(replace(info, exit=reason), [], lease=lease)
-    entry = {"worker": worker, "host": info.host, "release": info.release, "reason": reason, "memory": info.memory}
+    entry = {
+        "worker": worker, "host": info.host, "release": info.release, "reason": reason, "memory": info.memory, "jobs": jobs,
+    }  # fmt: skip
     await store.append_entries(JournalAppend(journal=WORKER_EXITS, texts=[dump_json(entry)], cap=MAX_WORKER_EXITS))
     while (await store.sweep(lease=lease)).more:
         pass

@@ -7,6 +7,7 @@ from functools import partial
 from http import HTTPStatus
 
 from sidelane.client.client import Client
+from sidelane.client.put_aside import note_put_aside
 from sidelane.consumers.consumer import Consumer
 from sidelane.model.errors import JobRefused, LimitReached, MalformedMessage, QueueFull, StoreUnavailable
 from sidelane.model.job import JobSpec
@@ -76,6 +77,8 @@ class MessageReceiver:
         except (MalformedMessage, JobRefused) as error:
             logger.warning("consumer %s cannot use message %s: %s", name, message.id, error)
             await delivery.dead_letter(str(error))
+            endpoint = str(self._consumer.endpoint)
+            await note_put_aside(self._client.store, message.id, endpoint, receiver=name, reason=str(error))
         else:
             await delivery.ack()
 

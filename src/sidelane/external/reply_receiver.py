@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from sidelane.client.put_aside import note_put_aside
 from sidelane.external.completion import CompletionHandler, CompletionStatus
 from sidelane.external.task import DecodeResult, external_tasks
 from sidelane.model.errors import (
@@ -51,8 +52,7 @@ class ReplyReceiver:
         self._endpoint = endpoint
         self._tasks = tasks
         self._decode = decode
-        self._files = services.files
-        self._transports = services.transports
+        self._services = services
         self._completions = completions
         self._out_of_order = Counter[str]()  # deliveries by message id: not every transport counts them
         self._loop = ReceiveLoop(f"the replies of {endpoint}", applying=f"apply the replies of {endpoint}")
@@ -64,7 +64,7 @@ class ReplyReceiver:
 
     async def run(self) -> None:
         """Receive until cancelled."""
-        await self._loop.run(self._endpoint, self._transports, self._receive)
+        await self._loop.run(self._endpoint, self._services.transports, self._receive)
 
     async def _receive(self, transport: Transport, receiver: Receiver) -> None:
         while True:
@@ -98,7 +98,7 @@ class ReplyReceiver:
         except Exception as error:  # noqa: BLE001 - whatever the application's own function raises, its message is bad
             logger.warning("a message of %s is no reply: %s", self._endpoint, error)
             known = isinstance(error, MalformedMessage | FileError)
-            await delivery.dead_letter(str(error) if known else f"decode: {error!r}")
+            await self._put_aside(delivery, str(error) if known else f"decode: {error!r}")
             return None
         if message is None:
             await delivery.ack()
@@ -109,7 +109,7 @@ class ReplyReceiver:
 
         Otherwise acknowledge the message without parsing the other members.
         """
-        message = await fetch_data(delivery.message, self._files.get_text)
+        message = await fetch_data(delivery.message, self._services.files.get_text)
         job, token = read_claim(message)
         if await self._completions.lease(job, token) is not None:
             return read_completion(message)
@@ -132,11 +132,17 @@ class ReplyReceiver:
             applied = await self._loop.apply(delivery, apply, (StoreError, FilesUnavailable))
         except (MalformedMessage, PayloadTooLarge) as error:
             logger.warning("a reply of %s cannot be applied: %s", self._endpoint, error)
-            await delivery.dead_letter(str(error))
+            await self._put_aside(delivery, str(error))
         except UnknownTask:
             await delivery.release(OTHER_WORKER_DELAY)
         else:
             await self._acknowledge(delivery, message, applied.status)
+
+    async def _put_aside(self, delivery: Delivery, reason: str) -> None:
+        await delivery.dead_letter(reason)
+        await note_put_aside(
+            self._services.client.store, delivery.message.id, str(self._endpoint), receiver="", reason=reason
+        )
 
     async def _acknowledge(self, delivery: Delivery, message: CompletionMessage, status: CompletionStatus) -> None:
         """Acknowledge a message that was applied. Release the message if earlier events are missing."""

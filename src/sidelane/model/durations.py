@@ -1,7 +1,7 @@
 """Durations and times as applications write them, and durations and rates in readable form."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import overload
 
 Duration = float | timedelta
@@ -47,9 +47,18 @@ def duration_of(text: str) -> float:
     return sum(float(number) * SECONDS[unit] for number, unit in parts)
 
 
-def starts_with_duration(text: str) -> bool:
-    """Return whether a text begins as a duration does, e.g. "2h" and "2 hours", not "2026-05-01"."""
-    return _PART.match(text) is not None
+def time_of(text: str, now: float, zone: tzinfo | None = None) -> float:
+    """Parse a time in seconds since 1970: how long ago ("2h"), or an ISO 8601 date with an optional time.
+
+    A time without a zone is in `zone`, or in that of this machine. Raises ValueError.
+    """
+    if _PART.match(text):  # not "2026-05-01"
+        return now - duration_of(text)
+    try:
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r}: write how long ago, e.g. 2h, or a time, e.g. 2026-05-01T09:30.") from None
 
 
 def duration_text(seconds: float) -> str:

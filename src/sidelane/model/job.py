@@ -1,7 +1,7 @@
 """Jobs as a store keeps them: spec, record, follow-ups, and the lease of an attempt."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from operator import attrgetter
@@ -262,7 +262,9 @@ class Rejection:
 class Query:
     """Filter of jobs, newest first; None means any. `before` is the `sequence` of the last job of the page before.
 
-    If `states` is only `RUNNING`, a store reads no other jobs.
+    If `states` is only `RUNNING`, a store reads no other jobs. `after` is a `sequence` too: older jobs, and this one, do not match.
+    `release` is that of the newest attempt. `text` is a part of the id, task, user, key, labels, arguments, problem or last error.
+    The store compares it with what it keeps, whatever the case of Latin letters.
     """
 
     states: frozenset[State] | None = None
@@ -273,7 +275,10 @@ class Query:
     parent: str | None = None
     batch: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    release: str | None = None
+    text: str | None = None
     before: int | None = None
+    after: int | None = None
     limit: int = 50
 
     @property
@@ -281,6 +286,18 @@ class Query:
         """Whether no job can match the query, because it names no state, or an empty text, which no job has."""
         texts = (self.task, self.queue, self.user, self.key, self.parent, self.batch)
         return self.states == frozenset() or "" in texts
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """The jobs that a search has found, newest first, and how many it has looked at.
+
+    `before` is the `sequence` from which the search continues with older jobs, or None if it has looked at all.
+    """
+
+    records: Sequence[JobRecord] = ()
+    scanned: int = 0
+    before: int | None = None
 
 
 def end_event_payload(job_id: str, state: State, result: str | None, problem: Problem | None) -> str:

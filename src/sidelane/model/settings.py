@@ -60,6 +60,10 @@ class Settings(BaseModel):
         "", pattern="^(json|slack|discord)?$", description="json, slack or discord. Empty: by the host of alert_url."
     )
     alert_after: float = Field(60.0, ge=0, description="How long a finding must last until its alert is sent.")
+    dashboard_password: str = Field("", description="With which operators sign in to `sidelane dashboard`.")
+    dashboard_viewer_password: str = Field(
+        "", description="With which people sign in to `sidelane dashboard` who may look, and change nothing."
+    )
     sse_ping_interval: float = Field(15.0, gt=0, description="Idle time after which an event stream sends a comment.")
     release: str = Field(
         "",

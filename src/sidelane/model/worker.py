@@ -17,11 +17,12 @@ STOPPED = "stopped"
 WORKER_EXITS: Final = "worker_exits"
 """Name of the journal of workers whose process died, which keeps the last `MAX_WORKER_EXITS`.
 
-Each entry is a JSON object: `worker` (id), `host`, `release`, `reason` ("signal SIGKILL, out of memory") and `memory` (bytes, at
-its last heartbeat).
+Each entry is a JSON object: `worker` (id), `host`, `release`, `reason` ("signal SIGKILL, out of memory"), `memory` (bytes, at its
+last heartbeat), and `jobs`, the ids of at most `MAX_EXIT_JOBS` jobs that it was running.
 """
 
 MAX_WORKER_EXITS: Final = 1000
+MAX_EXIT_JOBS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

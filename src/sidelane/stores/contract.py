@@ -13,7 +13,7 @@ from typing import Protocol
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, EventPage
 from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
-from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
+from sidelane.model.job import JobPage, JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
 from sidelane.model.shared_state import JournalAppend, JournalEntry, ValueChange, VersionedValue
@@ -289,6 +289,14 @@ class Store(JobSource, Batches, Schedules, SharedState, Maintenance, History, Pr
 
     async def list_jobs(self, query: Query) -> list[JobRecord]:
         """Return matching jobs, newest first. The `history` of these jobs is empty."""
+        ...
+
+    async def search_jobs(self, query: Query, *, scan: int) -> JobPage:
+        """Return what `list_jobs` returns, but look at no more than the newest `scan` jobs of one index.
+
+        There are indexes of all jobs, of those of a user, a key, a parent or a batch, of failed and of running jobs. Other
+        conditions are checked for each job of the index.
+        """
         ...
 
     async def queue_position(self, job_id: str) -> QueuePosition | None:

@@ -21,12 +21,19 @@ UNKNOWN_STORE = StoreInfo(kind="", version="", size=None, jobs=0, failed=0)
 
 @dataclass(frozen=True, slots=True)
 class WorkerExit:
-    """A worker process that died: when, which, how, and its memory in bytes if that is known."""
+    """A worker process that died: when, its name, how, and its memory in bytes if that is known.
+
+    `jobs` are ids of jobs that it was running, at most `MAX_EXIT_JOBS`.
+    """
 
     at: float
     worker: str
     reason: str
     memory: int = 0
+    id: str = ""
+    host: str = ""
+    release: str = ""
+    jobs: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +66,7 @@ class Facts:
     failed: Sequence[JobRecord] = ()
     failed_callbacks: Sequence[JobRecord] = ()
     exits: Sequence[WorkerExit] = ()
+    paused_tasks: Collection[str] = ()
     store: StoreInfo = field(default=UNKNOWN_STORE)
     durability_warnings: Sequence[str] = ()
     samples: Sequence[SizeSample] = ()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha256
 from typing import Any
+from urllib.parse import urlencode
 
 from sidelane.admin.documents import time_text
 
@@ -25,10 +26,17 @@ MARKS = {Severity.URGENT: "!!", Severity.SOON: "!", Severity.INFO: "."}
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What to do about a finding, in words that name object and number, and the command that does or shows it."""
+    """What to do about a finding, in words that name object and number, and the command that does or shows it.
+
+    `page` is the dashboard's page that shows the same, e.g. "jobs?queue=chat", or empty. If the action changes something, `does` is
+    its name, e.g. "job.cancel", `target` is the object that it changes, and a POST to `page` does it.
+    """
 
     text: str
     command: str
+    page: str = ""
+    does: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,18 @@ class Finding:
             "action": {"text": self.action.text, "command": self.action.command},
             "muted_until": time_text(self.muted_until),
         }
+
+
+def page_of(path: str, **fields: str) -> str:
+    """Return a page of the dashboard that shows the objects with these fields, e.g. `page_of("jobs", queue="chat")`."""
+    return f"{path}?{urlencode(fields)}"
+
+
+def cancel_job(job_id: str) -> Action:
+    """Return the action that cancels a job."""
+    return Action(
+        f"Cancel job {job_id}", f"sidelane jobs cancel {job_id}", f"jobs/{job_id}/cancel", "job.cancel", job_id
+    )
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:

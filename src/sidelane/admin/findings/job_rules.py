@@ -1,26 +1,22 @@
 """Findings about jobs: dead letters, poison jobs, silent attempts, callbacks that fail, and schedules that missed a run."""
 
-import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
-from sidelane.admin.documents import error_text
+from sidelane.admin.failure_causes import NUMBERS, first_line, release_of
 from sidelane.admin.findings.facts import LATELY, Facts
-from sidelane.admin.findings.finding import Action, Finding, Severity, counted, digest
+from sidelane.admin.findings.finding import Action, Finding, Severity, cancel_job, counted, digest, page_of
 from sidelane.admin.queues import job_count
 from sidelane.model.durations import DAY, duration_text
 from sidelane.model.history import BUCKETS, Count, Counts, histogram, merged
 from sidelane.model.job import JobRecord
 from sidelane.model.schedule import MAX_LATENESS
-from sidelane.model.transition import last_start
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK
 
 MAX_FINDINGS = 20
 """Findings of one kind, so that a store with many different errors still has a list that a person can read."""
-
-MAX_ERROR = 100
-"""Characters of an error in a sentence."""
 
 MIN_SILENCE = 60.0
 """Seconds without an event after which an attempt may be silent for too long."""
@@ -43,15 +39,13 @@ About as many that are delivered in later minutes without a failure end it.
 MAX_CALLBACK_WAIT = 60.0
 """Seconds for which a callback that is due may wait for a slot."""
 
-_NUMBERS = re.compile(r"[0-9a-f]{8,}|\d+")
-
 
 def dead_letters(facts: Facts) -> Iterator[Finding]:
     """Yield the jobs that failed for good in the last day, by task, cause and release."""
     groups: dict[tuple[str, str, str], list[JobRecord]] = defaultdict(list)
     for record in facts.failed:
         if record.ended is not None and record.ended >= facts.now - DAY:
-            groups[record.spec.task, _NUMBERS.sub("#", _first_line(record)), _release(record)].append(record)
+            groups[record.spec.task, NUMBERS.sub("#", first_line(record)), release_of(record)].append(record)
     largest = sorted(groups.items(), key=lambda group: -len(group[1]))[:MAX_FINDINGS]
     for (task, cause, release), records in largest:
         elsewhere = sum(
@@ -100,7 +94,7 @@ def silent_attempts(facts: Facts) -> Iterator[Finding]:
             severity=Severity.SOON,
             sentence=sentence,
             evidence=f"Job {record.id} is the longest silent, on worker {record.worker}, in attempt {record.attempt}.",
-            action=Action(f"Cancel job {record.id}", f"sidelane jobs cancel {record.id}"),
+            action=cancel_job(record.id),
             since=spoke,
         )
 
@@ -120,7 +114,9 @@ def callbacks(facts: Facts) -> Iterator[Finding]:
             sentence=f"Callbacks fail: {failed} of {failed + delivered} tries in 5 min",
             evidence=f"Callbacks that wait for their next try: {queue.delayed:,}.",
             action=Action(
-                "See the callbacks that try again", "sidelane jobs list --all --task sidelane.callback --state retrying"
+                "See the callbacks that try again",
+                "sidelane jobs list --all --task sidelane.callback --state retrying",
+                "callbacks",
             ),
         )
     if queue.oldest is not None and queue.oldest > MAX_CALLBACK_WAIT and not queue.paused:
@@ -153,7 +149,13 @@ def missed_schedules(facts: Facts) -> Iterator[Finding]:
             sentence=f"Schedule {name} has not run: its last time passed {duration_text(late)} ago",
             evidence=f"It submits {record.schedule.spec.task} to queue {record.schedule.spec.queue}. No process that has the store "
             "open submits its jobs.",
-            action=Action(f"Run {name} now", f"sidelane schedules run {shlex.quote(name)}"),
+            action=Action(
+                f"Run {name} now",
+                f"sidelane schedules run {shlex.quote(name)}",
+                f"schedules/{quote(name, safe='')}/run",
+                "schedule.run",
+                name,
+            ),
             since=record.next,
         )
 
@@ -164,7 +166,7 @@ def poison_key(queue: str) -> str:
 
 def _dead_letter(facts: Facts, records: Sequence[JobRecord], cause: str, release: str, elsewhere: int) -> Finding:
     newest = max(records, key=lambda record: record.ended or 0.0)
-    task, line = newest.spec.task, _first_line(newest)
+    task, line = newest.spec.task, first_line(newest)
     count = "1 dead letter" if len(records) == 1 else f"{len(records)} dead letters of one cause"
     on = ""
     if release:
@@ -179,27 +181,16 @@ def _dead_letter(facts: Facts, records: Sequence[JobRecord], cause: str, release
         evidence += f" Users: {users}."
     if elsewhere:
         evidence += f" {elsewhere} more of this cause ran on other releases."
-    error = _NUMBERS.split(line)[0].strip("… ") or line.strip("…")
+    error = NUMBERS.split(line)[0].strip("… ") or line.strip("…")
     selected = f"--task {shlex.quote(task)} --error {shlex.quote(error)} --since 1d"
     return Finding(
         key=f"dead-letters:{task}:{cause}",
         severity=Severity.SOON,
         sentence=f"{count}: {line} in {task} v{newest.spec.version}{on}",
         evidence=evidence,
-        action=Action(f"Review and requeue {len(records)}", f"sidelane dead list {selected}"),
+        action=Action(f"Review and requeue {len(records)}", f"sidelane dead list {selected}", "dead"),
         since=min(record.ended or facts.now for record in records),
     )
-
-
-def _first_line(record: JobRecord) -> str:
-    """Return the class and the first line of the error that a job failed with."""
-    line = next(iter(error_text(record).splitlines()), "") or "no error is known"
-    return line if len(line) <= MAX_ERROR else f"{line[: MAX_ERROR - 1]}…"
-
-
-def _release(record: JobRecord) -> str:
-    start = last_start(record)
-    return "" if start is None else start.release
 
 
 def _releases(facts: Facts, task: str) -> set[str]:
@@ -227,9 +218,13 @@ def _poison_evidence(running: Sequence[JobRecord], ready: int) -> str:
 
 def _poison_action(queue: str, running: Sequence[JobRecord]) -> Action:
     if not running:
-        return Action(f"See the queued jobs of {queue}", f"sidelane jobs list --queue {queue} --state queued")
+        return Action(
+            f"See the queued jobs of {queue}",
+            f"sidelane jobs list --queue {queue} --state queued",
+            page_of("jobs", queue=queue, state="queued"),
+        )
     worst = max(running, key=lambda record: record.worker_losses)
-    return Action(f"Cancel job {worst.id}", f"sidelane jobs cancel {worst.id}")
+    return cancel_job(worst.id)
 
 
 def _usual_silence(counts: Counts) -> tuple[str, float | None]:
@@ -257,7 +252,7 @@ def _dead_callbacks(receiver: str, records: Sequence[JobRecord]) -> Finding:
         key=f"callbacks:failed:{receiver}",
         severity=Severity.SOON,
         sentence=f"{count} to {receiver} failed for good in the last 24 h",
-        evidence=f"The last error: {_first_line(newest)}",
-        action=Action(f"Deliver {count} again", f"sidelane dead requeue --all {selected}"),
+        evidence=f"The last error: {first_line(newest)}",
+        action=Action(f"Deliver {count} again", f"sidelane dead requeue --all {selected}", "callbacks"),
         since=min(record.ended or 0.0 for record in records),
     )

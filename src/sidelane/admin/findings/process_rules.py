@@ -44,7 +44,7 @@ def unhealthy_workers(facts: Facts) -> Iterator[Finding]:
             severity=Severity.URGENT if _no_other_worker(facts, workers) else Severity.SOON,
             sentence=f"{who} unhealthy: {workers[0].health}",
             evidence=f"{_listed(names)}. Healthy workers: {sum(_is_healthy(each) for each in facts.workers)}.",
-            action=Action(f"See the health of {_listed(names)}", "sidelane workers"),
+            action=Action(f"See the health of {_listed(names)}", "sidelane workers", "workers"),
         )
 
 
@@ -88,7 +88,7 @@ def lost_workers(facts: Facts) -> Iterator[Finding]:
         sentence=f"{counted(leases, 'worker loss')} in the last 15 min{last}",
         evidence=_exits_text(died)
         or "Leases ended without a sign of their workers: a machine is gone, or an external worker did not answer.",
-        action=Action("See the workers that are left", "sidelane workers"),
+        action=Action("See the workers that are left", "sidelane workers", "workers"),
         since=min([*lost, *(each.at for each in died)]),
         cause=next((each.key for each in poison_jobs(facts)), None),
     )

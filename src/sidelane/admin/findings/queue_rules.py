@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from sidelane.admin.findings.facts import LATELY, Facts
-from sidelane.admin.findings.finding import Action, Finding, Severity
+from sidelane.admin.findings.finding import Action, Finding, Severity, counted, page_of
 from sidelane.admin.queues import job_count
 from sidelane.model.durations import duration_text, rate_text
 from sidelane.model.history import Count, Histogram, HistoryCell, histogram, merged
@@ -35,6 +35,8 @@ def missed_targets(facts: Facts) -> Iterator[Finding]:
     for queue in facts.queues:
         target = facts.declared.target_waits.get(queue.name)
         if target is None or queue.paused or queue.head_wait is None or queue.head_wait <= target:
+            continue
+        if queue.waiting_tasks and queue.waiting_tasks.keys() <= set(facts.paused_tasks):
             continue
         workers, cause = facts.workers_of(queue.name), _cause(facts, queue, throttled)
         yield Finding(
@@ -75,7 +77,9 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
                 evidence=f"Workers of the queue: {len(facts.workers_of(queue.name))}. They know "
                 + (f"v{known} at most." if known else "no task of this name."),
                 action=Action(
-                    f"See the jobs of {task}", f"sidelane jobs list --task {shlex.quote(task)} --state queued"
+                    f"See the jobs of {task}",
+                    f"sidelane jobs list --task {shlex.quote(task)} --state queued",
+                    page_of("jobs", task=task, state="queued"),
                 ),
             )
 
@@ -94,7 +98,11 @@ def held_limits(facts: Facts) -> Iterator[Finding]:
             severity=Severity.SOON,
             sentence=f"Limit {label} holds {job_count(limit.waiting)}: {full}",
             evidence=f"{slots} used, {limit.waiting:,} wait. More workers would only wait for it too.",
-            action=Action(f"See limit {label}", f"sidelane limits list --name {shlex.quote(limit.id)}"),
+            action=Action(
+                f"See limit {label}",
+                f"sidelane limits list --name {shlex.quote(limit.id)}",
+                page_of("limits/one", id=limit.id),
+            ),
         )
 
 
@@ -107,7 +115,9 @@ def throttled_tasks(facts: Facts) -> Iterator[Finding]:
             sentence=f"The provider that {task} calls refuses: {refused} attempts were told to try later (429) in 5 min",
             evidence=f"{started} attempts of {task} started in the same time.",
             action=Action(
-                f"See which jobs of {task} try again", f"sidelane jobs list --task {shlex.quote(task)} --state retrying"
+                f"See which jobs of {task} try again",
+                f"sidelane jobs list --task {shlex.quote(task)} --state retrying",
+                page_of("jobs", task=task, state="retrying"),
             ),
             since=_throttled_since(facts, task),
         )
@@ -124,7 +134,7 @@ def _unknown_tasks(facts: Facts, queue: QueueStats) -> dict[str, int]:
     return {
         task: version
         for task, version in sorted(queue.waiting_tasks.items())
-        if not any(worker.tasks.get(task, 0) >= version for worker in workers)
+        if task not in facts.paused_tasks and not any(worker.tasks.get(task, 0) >= version for worker in workers)
     }
 
 
@@ -162,10 +172,12 @@ def _action(facts: Facts, queue: QueueStats, workers: list[WorkerInfo], cause: s
     free = min(slots - queue.running, sum(each.slots - each.running for each in workers))
     if workers and cause is not None:
         return Action(
-            f"See the jobs that wait in {queue.name}", f"sidelane jobs list --queue {queue.name} --state queued"
+            f"See the jobs that wait in {queue.name}",
+            f"sidelane jobs list --queue {queue.name} --state queued",
+            page_of("jobs", queue=queue.name, state="queued"),
         )
     if free > 0:
-        return Action(f"See why {free} slots of {queue.name} are free", "sidelane workers")
+        return Action(f"See why {free} slots of {queue.name} are free", "sidelane workers", "workers")
     return _more_slots(facts, queue, slots)
 
 
@@ -175,7 +187,7 @@ def _more_slots(facts: Facts, queue: QueueStats, slots: int) -> Action:
     runs: Histogram = histogram(rates.counts, Count.RUN)
     needed = math.ceil(rates.arrivals * runs.total / runs.count / UTILISATION) if runs.count else 0
     more = max(1, needed - slots)
-    return Action(f"Add {more} slots to {queue.name}", f"sidelane worker --queues {queue.name}={more}")
+    return Action(f"Add {counted(more, 'slot')} to {queue.name}", f"sidelane worker --queues {queue.name}={more}")
 
 
 def _held(facts: Facts) -> list[LimitStats]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sidelane.admin.advice import fit_document, read_advice, step_documents
+from sidelane.admin.advice import fit_document, read_advice, step_documents, this_machine
 from sidelane.admin.queue_limits import QueueLimits, queue_limits
 from sidelane.cli.locate import load_lane, with_client
 from sidelane.cli.options import Common, HistorySince, expand_options
@@ -21,7 +21,6 @@ from sidelane.model.sizes import size_of
 from sidelane.ops.advised_lines import ChangedLine, changed_lines
 from sidelane.ops.description import Description, has_description, load_description
 from sidelane.ops.groups import WorkerGroup
-from sidelane.processes.machine import local_machine
 from sidelane.sizing.machines import SYSTEM_MEMORY, Machine, machine_named
 from sidelane.sizing.plan import PlannedLoad, plan, rule_of_thumb
 
@@ -91,10 +90,7 @@ class MachineOptions:
             return Machine(name="this machine on paper", cores=self.cores, memory=self.memory)
         if self.cores is not None or self.memory is not None:
             raise typer.BadParameter("--cores and --memory belong together: give both, or --machine.")
-        here = local_machine()
-        return Machine(
-            name=here.host, cores=here.cores, memory=here.memory, system=0 if here.limited else SYSTEM_MEMORY
-        )
+        return this_machine()
 
 
 @dataclass(frozen=True, kw_only=True)

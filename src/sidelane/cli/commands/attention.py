@@ -8,17 +8,16 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from sidelane.admin.actions import ActionResult, Status
+from sidelane.admin.actions import ActionResult
+from sidelane.admin.findings.actions import mute_finding, unmute_finding
 from sidelane.admin.findings.evaluation import Attention, findings
 from sidelane.admin.findings.finding import Finding
-from sidelane.admin.findings.mutes import mute as mute_finding
-from sidelane.admin.findings.mutes import unmute as unmute_finding
+from sidelane.cli.changes import change
 from sidelane.cli.locate import open_client, with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
 from sidelane.cli.output.attention import attention_table
 from sidelane.cli.output.console import interactive, output, print_json, print_json_line, write
 from sidelane.cli.output.results import print_results
-from sidelane.cli.output.time_format import duration
 from sidelane.client.client import Client
 from sidelane.model.durations import DAY, duration_of
 from sidelane.model.settings import Settings
@@ -91,26 +90,24 @@ def mute(
     common: Common,
 ) -> None:
     """Send no alerts of a finding for a while, and list it last."""
-    result = with_client(common.settings(), lambda client: _mute(client, key, seconds))
-    print_results([result], as_json=common.as_json, key="key")
+    results = change(common.settings(), "attention.mute", lambda client: _mute(client, key, seconds))
+    print_results(results, as_json=common.as_json, key="key")
 
 
 @commands.command()
 @expand_options
 def unmute(key: Key, *, common: Common) -> None:
     """Let a muted finding count again."""
-    unmuted = with_client(common.settings(), lambda client: unmute_finding(client.store, key))
-    result = ActionResult(key, Status.DONE, "unmuted") if unmuted else ActionResult(key, Status.NOT_FOUND, "not muted")
-    print_results([result], as_json=common.as_json, key="key")
+    results = change(common.settings(), "attention.unmute", lambda client: _unmute(client, key))
+    print_results(results, as_json=common.as_json, key="key")
 
 
-async def _mute(client: Client, key: str, seconds: float) -> ActionResult:
-    known = [each.key for each in await findings(client.store)]
-    if key not in known:
-        others = f"the keys are {', '.join(known)}" if known else "there is none"
-        return ActionResult(key, Status.NOT_FOUND, f"no such finding; {others}")
-    await mute_finding(client.store, key, seconds)
-    return ActionResult(key, Status.DONE, f"muted for {duration(seconds)}")
+async def _mute(client: Client, key: str, seconds: float) -> list[ActionResult]:
+    return [await mute_finding(client.store, key, seconds, known=await findings(client.store))]
+
+
+async def _unmute(client: Client, key: str) -> list[ActionResult]:
+    return [await unmute_finding(client.store, key)]
 
 
 async def _watch(settings: Settings, *, as_json: bool) -> None:

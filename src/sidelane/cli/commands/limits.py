@@ -6,6 +6,7 @@ import typer
 from rich.text import Text
 
 from sidelane.admin.documents import limit_document
+from sidelane.admin.limits import fullest_first
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, MaxItems, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
@@ -45,8 +46,7 @@ def list_(
     """
     settings = common.settings()
     limits = with_client(settings, lambda client: client.store.limits())
-    found = [each for each in limits if each.id.startswith(name)]
-    found.sort(key=lambda each: (-each.used / each.max, -each.waiting, each.id))
+    found = fullest_first(each for each in limits if each.id.startswith(name))
     if common.as_json:
         print_json([limit_document(each) for each in found[:limit]])
         return

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from sidelane.admin.documents import worker_document
 from sidelane.admin.queues import job_count, list_queues, without_worker
+from sidelane.admin.workers import in_order
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
@@ -26,7 +27,7 @@ COLUMNS = Columns(
 def workers(*, common: Common) -> None:
     """List the live workers: health, slots, queues. API processes follow them."""
     queues, found = with_client(common.settings(), lambda client: list_queues(client.store))
-    found.sort(key=lambda worker: (worker.kind == API, worker.name, worker.started))
+    found = in_order(found)
     if common.as_json:
         print_json([worker_document(worker) for worker in found])
         return

@@ -15,6 +15,7 @@ from sidelane.admin.documents import error_text, problem_text
 from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
 from sidelane.admin.stack import JobStack
 from sidelane.admin.timeline import time_spent, tokens_per_second
+from sidelane.admin.why import MAX_POSITION, NOW, Explanation, explain
 from sidelane.callbacks.status import CallbackRecord
 from sidelane.cli.output.console import output, warning, write
 from sidelane.cli.output.states import DOTS, STYLES, attempts, one_line, run_time, state_text
@@ -25,9 +26,6 @@ from sidelane.model.printable import printable_line
 from sidelane.model.transition import timeline
 from sidelane.model.worker import QueuePosition, WorkerInfo
 from sidelane.tasks.placeholders import BATCH, FAILURE_OF_PARENT, RESULT_OF_PARENT
-
-MAX_POSITION = 1000
-"""The store counts at most this many jobs ahead of one."""
 
 SOURCES = {RESULT_OF_PARENT: "result of the parent", FAILURE_OF_PARENT: "failure of the parent"}
 
@@ -46,8 +44,7 @@ def print_job(detail: JobDetail) -> None:
     """Print everything about a job."""
     console, now, record = output(), time.time(), detail.record
     write(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, now)))
-    if detail.lookup.notice:
-        write(console, warning(detail.lookup.notice))
+    print_explanation(console, explain(detail.situation, now), warn=detail.lookup.notice is not None)
     write(console, _facts(detail, now))
     for title, body in _sections(record, detail.partial):
         write(console, Text(title, "bold"), _indented(body))
@@ -58,6 +55,13 @@ def print_job(detail: JobDetail) -> None:
         write(console, Text("History", "bold"))
     for failure in record.history:
         write(console, _indented(_failure(failure, now)))
+
+
+def print_explanation(console: Console, explanation: Explanation, *, warn: bool) -> None:
+    """Print why a job is as it is. `warn` marks the reason why it cannot start or continue."""
+    texts = [(title, printable_line(" ".join(map(str, sentences)))) for title, sentences in explanation.items()]
+    mark = "yellow" if warn else "bold"
+    write(console, facts_grid([(title.lower(), Text(text, mark if title == NOW else "")) for title, text in texts]))
 
 
 def print_stack(found: JobStack) -> None:

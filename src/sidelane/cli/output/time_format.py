@@ -7,10 +7,8 @@ from sidelane.model.durations import (
     HOUR,
     MINUTE,
     days_text,
-    duration_of,
     duration_text,
     rate_text,
-    starts_with_duration,
 )
 
 duration, format_rate = duration_text, rate_text
@@ -36,16 +34,3 @@ def relative_time(then: float, now: float) -> str:
 def timestamp(at: float) -> str:
     """Format a time in this machine's time zone."""
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def time_at(text: str, now: float) -> float:
-    """Parse a time: how long ago ("2h"), or an ISO 8601 date with an optional time, by default in this machine's time zone.
-
-    Raises ValueError.
-    """
-    if starts_with_duration(text):
-        return now - duration_of(text)
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except ValueError:
-        raise ValueError(f"{text!r}: write how long ago, e.g. 2h, or a time, e.g. 2026-05-01T09:30.") from None

@@ -50,7 +50,11 @@ class JsonView:
     """Prints one line of JSON for the job and for each event; the last line is the end."""
 
     def begin(self, record: JobRecord, lookup: WorkerLookup) -> None:
-        data = {**job_document(record), "has_worker": lookup.has_worker, "notice": lookup.notice or None}
+        data = {
+            **job_document(record),
+            "has_worker": lookup.has_worker,
+            "notice": str(lookup.notice) if lookup.notice else None,
+        }
         print_json_line({"number": None, "at": None, "event": JOB, "data": data})
 
     def event(self, event: Event) -> None:
@@ -77,7 +81,7 @@ class TerminalView:
         state = state_text(record, time.time())
         self._stderr.print(Text.assemble(("Job ", "dim"), record.id, "  ", (record.spec.task, "bold"), "  ", state))
         if lookup.notice:
-            self._stderr.print(warning(lookup.notice))
+            self._stderr.print(warning(str(lookup.notice)))
 
     def event(self, event: Event) -> None:
         name, data = event.name, parse_json(event.data)

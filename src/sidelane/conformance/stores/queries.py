@@ -116,6 +116,46 @@ class JobQueries(StoreSuite):
         assert await store.remove(["j6"]) == [True]
         assert await found(store, Query(user="u", key="k")) == ["j0"]
 
+    async def test_jobs_are_listed_by_release_and_sequence(self, store: Store) -> None:
+        for job_id, release in ("old", "r1"), ("new", "r2"), ("newest", "r2"):
+            await start(store, *specs(job_id), release=release)
+        await submit(store, *specs("waiting"))
+        assert await found(store, Query(release="r2")) == ["newest", "new"]
+        assert await found(store, Query(release="r3")) == []
+        oldest = (await record(store, "old")).sequence
+        assert await found(store, Query(after=oldest)) == ["waiting", "newest", "new"]
+        assert await found(store, Query(after=oldest, states=frozenset({State.RUNNING}))) == ["newest", "new"]
+
+    async def test_text_is_found_in_each_part_of_a_job(self, store: Store) -> None:
+        marked: dict[str, Any] = {
+            "task": "Needle",
+            "user": "a needle",
+            "key": "needle/1",
+            "arguments": '{"of":"Needles, 바늘"}',
+        }
+        await submit(store, *(JobSpec(**{"id": name, "task": "t"} | {name: text}) for name, text in marked.items()))
+        await submit(store, JobSpec(id="label", task="t", labels={"tool": "needle"}), *specs("my-needle", "hay"))
+        await finish(store, await start(store, *specs("error")), Retried(replace(failure(), error="no NEEDLE")))
+        problem = replace(failure().problem, detail="Where is the needle?")
+        await finish(store, await start(store, *specs("problem")), Failed(replace(failure(), problem=problem)))
+        expected = {*marked, "label", "my-needle", "error", "problem"}
+        assert set(await found(store, Query(text="neeDLE"))) == expected
+        assert await found(store, Query(text="바늘")) == ["arguments"]
+        assert await found(store, Query(text="%")) == await found(store, Query(text="queue")) == []
+
+    async def test_search_looks_at_the_newest_jobs_of_an_index_and_continues(self, store: Store) -> None:
+        await submit(store, *(JobSpec(id=f"j{n}", task=f"t{n % 10}", user=f"u{n % 2}") for n in range(40)))
+        page = await store.search_jobs(Query(task="t5"), scan=20)
+        assert ([job.id for job in page.records], page.scanned) == (["j35", "j25"], 20)
+        page = await store.search_jobs(Query(task="t5", before=page.before), scan=30)
+        assert ([job.id for job in page.records], page.before) == (["j15", "j5"], None)
+        page = await store.search_jobs(Query(task="t5", user="u1"), scan=20)
+        assert [job.id for job in page.records] == ["j35", "j25", "j15", "j5"]
+        page = await store.search_jobs(Query(limit=3), scan=20)
+        assert [job.id for job in page.records] == ["j39", "j38", "j37"]
+        assert page.before == page.records[-1].sequence
+        assert not (await store.search_jobs(Query(states=frozenset()), scan=20)).records
+
 
 class QueuePositions(StoreSuite):
     """The number of ready jobs before one."""

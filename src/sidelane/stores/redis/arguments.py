@@ -139,10 +139,20 @@ def claim_fields(request: ClaimRequest, watcher: str, watched: Iterable[str]) ->
     return [*fields, watcher if watched else "", len(full), *full]
 
 
-def query_fields(query: Query) -> list[Argument | None]:
+def query_fields(query: Query) -> list[Any]:
     """Return the conditions of a query that `list_jobs.lua` checks."""
     states = "" if query.states is None else "".join(CODES[state] for state in query.states) or "none"
-    return [states, query.task, query.queue, query.user, query.key, query.parent, query.batch]
+    text = None if query.text is None else ascii_lower(query.text)
+    labels = [f"{dumps(name)}:{dumps(value)}" for name, value in query.labels.items()]
+    return [
+        states, query.task, query.queue, query.user, query.key, query.parent, query.batch, query.release, query.after, text,
+        labels,
+    ]  # fmt: skip
+
+
+def ascii_lower(text: str) -> str:
+    """Return a text with its Latin letters in lower case, as Lua and SQLite do it."""
+    return text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
 def batch_fields(spec: BatchSpec) -> list[Any]:

@@ -36,8 +36,17 @@ from sidelane.stores.problems import (
     removed_before,
     unique_taken,
 )
-from sidelane.stores.redis.arguments import DELAYED, STATES
-from sidelane.stores.serialization import load_batch, load_limits, load_problem, load_schedule, load_spec, load_usage
+from sidelane.stores.redis.arguments import DELAYED, STATES, ascii_lower
+from sidelane.stores.serialization import (
+    dump_problem,
+    dumps,
+    load_batch,
+    load_limits,
+    load_problem,
+    load_schedule,
+    load_spec,
+    load_usage,
+)
 
 _MIN_RATE = 1 / 3600
 """Starts per second below which a queue's waiting time is not estimated."""
@@ -352,9 +361,18 @@ def limit_stats_of(answer: Sequence[Any]) -> LimitStats:
     return LimitStats(id=limit, max=size, used=used, waiting=blocked, available_in=time_of(after))
 
 
-def matches_labels(record: JobRecord, query: Query) -> bool:
-    """Return True if a job has the labels of a query. Scripts check the other conditions."""
-    return all(record.spec.labels.get(name) == value for name, value in query.labels.items())
+def matches(record: JobRecord, query: Query) -> bool:
+    """Return True if a job has the labels and the text of a query. Scripts check the other conditions."""
+    spec = record.spec
+    if any(spec.labels.get(name) != value for name, value in query.labels.items()):
+        return False
+    if query.text is None:
+        return True
+    labels = dumps(spec.labels) if spec.labels else ""
+    problem = dump_problem(record.problem) if record.problem else ""
+    error = record.history[-1].error if record.history else ""
+    texts = (record.id, spec.task, spec.user or "", spec.key or "", labels, spec.arguments, problem, error)
+    return any(ascii_lower(query.text) in ascii_lower(text) for text in texts)
 
 
 def _time(value: Any) -> float | None:

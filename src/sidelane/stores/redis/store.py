@@ -1,5 +1,6 @@
 """`RedisStore`, the store contract on Redis, with one script per verb. Calls that are too large for one script run in chunks."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,7 +11,7 @@ from sidelane.coalescing import CallCoalescer
 from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, EventPage
 from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
-from sidelane.model.job import JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
+from sidelane.model.job import JobPage, JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.json_text import escape_surrogates, is_storable
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
@@ -130,16 +131,23 @@ class RedisStore:
         return list(map(replies.lookup_of, ids, await self._run_ids("get", ids)))
 
     async def list_jobs(self, query: Query) -> list[JobRecord]:
+        return list((await self.search_jobs(query, scan=sys.maxsize)).records)
+
+    async def search_jobs(self, query: Query, *, scan: int) -> JobPage:
         found: list[JobRecord] = []
         before = "" if query.before is None else str(query.before)
-        fields = arguments.query_fields(query)
-        while len(found) < query.limit and not query.finds_nothing:
-            before, *answers = await self._server.run("list_jobs", before, MAX_ITEMS, *fields)
+        fields, scanned = arguments.query_fields(query), 0
+        while len(found) < query.limit and scanned < scan and not query.finds_nothing:
+            size = min(MAX_ITEMS, scan - scanned)
+            before, *answers = await self._server.run("list_jobs", before, size, *fields)
             records = map(replies.record_of, answers)
-            found += [replace(record, history=()) for record in records if replies.matches_labels(record, query)]
+            found += [replace(record, history=()) for record in records if replies.matches(record, query)]
+            scanned += size
             if not before:
                 break
-        return found[: query.limit]
+        if len(found) >= query.limit:
+            return JobPage(found[: query.limit], scanned, found[query.limit - 1].sequence)
+        return JobPage(found, scanned, int(before) if before else None)
 
     async def queue_position(self, job_id: str) -> QueuePosition | None:
         answer = await self._server.run("queue_position", job_id, _MAX_POSITION)

@@ -1,10 +1,11 @@
-"""get, list_jobs, queue_position, stats, limits: the reads of clients and operators, apart from event logs."""
+"""get, list_jobs, search_jobs, queue_position, stats, limits: the reads of clients and operators, apart from event logs."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from operator import itemgetter
 
 from sidelane.model import gcra
-from sidelane.model.job import JobRecord, Query, State, Tombstone
+from sidelane.model.job import JobPage, JobRecord, Query, State, Tombstone
 from sidelane.model.limit import Limit
 from sidelane.model.worker import LimitStats, QueuePosition, QueueStats
 from sidelane.stores.sqlite import rows
@@ -17,6 +18,12 @@ SQL = statements(__file__)
 _LABEL = (
     "EXISTS (SELECT 1 FROM json_each(s.labels) l WHERE l.key = ? AND l.value = ?)"  # a JSON path would need quoting
 )
+_TEXT = """(
+    instr(lower(concat_ws(char(10), j.id, j.task, j.user, j.key, s.labels, s.arguments, r.problem)), lower(?)) > 0
+    OR EXISTS (SELECT 1 FROM failures f WHERE f.job = j.seq AND instr(lower(f.error), lower(?)) > 0
+                  AND f.position = (SELECT max(position) FROM failures WHERE job = j.seq))
+)"""
+_COUNT_SCANNED = "SELECT count(*), min(seq) FROM scanned WHERE seq >= ?"
 _MAX_POSITION = 1000
 _MAX_HEADS = 200  # users whose first jobs are read to find how long they have waited
 _MIN_RATE = 1 / 3600  # jobs per second; for a slower queue the wait is not estimated
@@ -36,11 +43,44 @@ def list_jobs(tx: Transaction, query: Query) -> list[JobRecord]:
     """Return the newest jobs that meet every condition, without their history."""
     conditions, values = _conditions(query)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    record = rows.SQL.record
-    if query.states == frozenset({State.RUNNING}):
-        record = record.replace("FROM jobs j", "FROM jobs j INDEXED BY jobs_running")
-    sql = f"{record}{where} ORDER BY j.seq DESC LIMIT ?"
+    sql = f"{_along_index(rows.SQL.record, query)}{where} ORDER BY j.seq DESC LIMIT ?"
     return [rows.record(found) for found in tx.all(sql, *values, query.limit)]
+
+
+def search_jobs(tx: Transaction, query: Query, scan: int) -> JobPage:
+    """Return the newest jobs that meet every condition, among the newest `scan` of the index that the query uses."""
+    conditions, values = _conditions(_index_of(query))
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    sequences = f"{_along_index(SQL.sequences, query)}{where} ORDER BY j.seq DESC LIMIT ?"
+    counted = f"WITH scanned AS ({sequences}) {_COUNT_SCANNED}"
+    count, oldest = tx.one(counted, *values, scan, 0)
+    if not count:
+        return JobPage()
+    records = list_jobs(tx, replace(query, after=oldest - 1))
+    if len(records) < query.limit:
+        return JobPage(records, count, oldest if count == scan else None)
+    last = records[-1].sequence
+    return JobPage(records, tx.scalar(counted, *values, scan, last), last)
+
+
+def _along_index(statement: str, query: Query) -> str:
+    """Return a statement that reads only running jobs if the query is about these."""
+    if query.states == frozenset({State.RUNNING}):
+        return statement.replace("FROM jobs j", "FROM jobs j INDEXED BY jobs_running")
+    return statement
+
+
+def _index_of(query: Query) -> Query:
+    """Return the conditions of the index that is likely to hold the fewest of the jobs that a query is about."""
+    bounds = Query(before=query.before, after=query.after)
+    if query.states == frozenset({State.RUNNING}):
+        return replace(bounds, states=query.states)
+    if query.user is not None and query.key is not None:
+        return replace(bounds, user=query.user, key=query.key)
+    for name in ("key", "parent", "batch", "user"):
+        if (value := getattr(query, name)) is not None:
+            return replace(bounds, **{name: value})
+    return replace(bounds, states=query.states) if query.states == frozenset({State.FAILED}) else bounds
 
 
 def _conditions(query: Query) -> tuple[list[str], list[object]]:
@@ -60,9 +100,18 @@ def _conditions(query: Query) -> tuple[list[str], list[object]]:
     if query.before is not None:
         conditions.append("j.seq < ?")
         values.append(query.before)
+    if query.after is not None:
+        conditions.append("j.seq > ?")
+        values.append(query.after)
+    if query.release is not None:
+        conditions.append("j.release = ?")
+        values.append(query.release)
     for name, value in query.labels.items():
         conditions.append(_LABEL)
         values += [name, value]
+    if query.text is not None:
+        conditions.append(_TEXT)
+        values += [query.text] * 2
     return conditions, values
 
 

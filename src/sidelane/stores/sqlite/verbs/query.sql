@@ -5,6 +5,10 @@
 -- Parameters: id. Row: user.
 SELECT user FROM tombstones WHERE id = ?
 
+-- :sequences
+-- The begin of a search; the conditions of an index are appended. Rows: seq.
+SELECT j.seq FROM jobs j
+
 -- :ready_job
 -- Parameters: id. Row: queue, isolated, priority, seq of a ready job.
 SELECT queue, isolated, priority, seq FROM jobs WHERE id = ? AND state = 0

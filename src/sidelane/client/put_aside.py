@@ -1,0 +1,56 @@
+"""Messages that receivers put aside: a journal of which, and why, for operators."""
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidelane.model.errors import StoreError
+from sidelane.model.json_text import dump_json
+from sidelane.model.printable import printable_line
+from sidelane.model.shared_state import JournalAppend, JournalEntry
+from sidelane.stores.contract import Store
+
+PUT_ASIDE: Final = "put_aside_messages"
+"""Name of the journal, which keeps the last `MAX_ENTRIES`."""
+
+MAX_ENTRIES: Final = 1000
+
+MAX_TEXT: Final = 500
+"""Characters of each text of an entry."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutAside:
+    """A message that a receiver could not use: when, which, from which endpoint, for whom, and why.
+
+    `receiver` is the name of a consumer, or empty for replies of external workers. The message itself is not kept here.
+    """
+
+    at: float
+    message: str
+    endpoint: str
+    receiver: str
+    reason: str
+
+
+async def note_put_aside(store: Store, message: str, endpoint: str, receiver: str, reason: str) -> None:
+    """Note in the journal that a message was put aside. An unavailable store is only logged, because the message is safe."""
+    texts = {"message": message, "endpoint": endpoint, "receiver": receiver, "reason": reason}
+    entry = dump_json({name: printable_line(text)[:MAX_TEXT] for name, text in texts.items()})
+    try:
+        await store.append_entries(JournalAppend(journal=PUT_ASIDE, texts=[entry], cap=MAX_ENTRIES))
+    except StoreError as error:
+        logger.warning("message %s was put aside, which the store does not note: %s", message, error)
+
+
+async def read_put_aside(store: Store, limit: int) -> Sequence[PutAside]:
+    """Return the messages that were put aside, the newest first."""
+    return list(map(_load, await store.read_journal(PUT_ASIDE, limit=limit)))
+
+
+def _load(entry: JournalEntry) -> PutAside:
+    return PutAside(at=entry.at, **json.loads(entry.text))

@@ -1,0 +1,1 @@
+"""Pages of the dashboard: a module for each, with its routes, what it reads and its actions."""

@@ -1,0 +1,81 @@
+"""Fixtures: a shop whose dashboard runs in uvicorn on this event loop, and Chromium with an open page."""
+
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright
+
+from tests.contract.servers import RunningServer
+from tests.dashboard.shop import Shop, make_shop
+from tests.web.clients import Server, run_server
+
+BOTH_STORES = pytest.mark.parametrize("store", ["sqlite", "valkey"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A Valkey server for the tests that run on both stores."""
+    running = RunningServer("valkey", tmp_path_factory.mktemp("valkey")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> str:
+    """The store's URL; "" is a new SQLite file. Tests with `BOTH_STORES` run on Valkey too."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return ""
+    server: RunningServer = request.getfixturevalue("valkey")
+    return server.url(name=secrets.token_hex(4))
+
+
+@pytest.fixture
+def shop(tmp_path: Path, store: str) -> Shop:
+    return make_shop(tmp_path, store=store)
+
+
+@pytest.fixture
+async def server(shop: Shop) -> AsyncIterator[Server]:
+    """The shop, served."""
+    async with run_server(shop.app) as running:
+        yield running
+
+
+@dataclass
+class Browser:
+    """Chromium. `errors` are those of scripts, of the console, and of requests, which a test expects to be empty at its end."""
+
+    context: BrowserContext
+    url: str
+    errors: list[str] = field(default_factory=list)
+
+    async def open(self, path: str = "") -> Page:
+        """Open a page of the dashboard."""
+        page = await self.context.new_page()
+        page.on("console", self._on_console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        await page.goto(f"{self.url}/ops/{path}")
+        return page
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.errors.append(message.text)
+
+
+@pytest.fixture
+async def browser(server: Server) -> AsyncIterator[Browser]:
+    """Chromium, 1280 pixels wide. Errors of its console fail the test."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("Debian's chromium is not installed")
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        context = await chromium.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+        browser = Browser(context, f"http://127.0.0.1:{server.port}")
+        yield browser
+        await chromium.close()
+        assert browser.errors == []

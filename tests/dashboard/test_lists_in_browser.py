@@ -1,0 +1,118 @@
+"""Lists and their pages in a browser: actions by click, hostile names, a phone's width, and what axe-core says."""
+
+import re
+from typing import Literal
+from urllib.parse import quote
+
+import pytest
+from playwright.async_api import expect
+
+from sidelane import Webhook
+from sidelane.client.maintenance import report_worker_exit
+from sidelane.client.put_aside import note_put_aside
+from sidelane.model.job import JobSpec
+from sidelane.model.limit import Limit
+from sidelane.model.schedule import Schedule
+from sidelane.model.worker import ClaimRequest, WorkerInfo
+from tests.dashboard.conftest import BOTH_STORES, Browser
+from tests.dashboard.shop import Shop
+from tests.dashboard.test_job import HOSTILE
+from tests.dashboard.test_job_live import LONG, serious
+from tests.dashboard.waiting import end_of
+
+pytestmark = pytest.mark.long
+
+
+async def fill(shop: Shop, text: str) -> list[str]:
+    """Fill every list with something that bears a text, and return the paths of the lists and of one page of each."""
+    lane, store = shop.lane, shop.lane.client.store
+    worker = WorkerInfo(
+        id="w:box:1:a", name=text, host=text, health=text, queues={text: 1}, tasks={text: 1}, release=text
+    )
+    await store.heartbeat(worker, [], lease=600)
+    limit = Limit(name="held", key=text, max=1, on_limit="wait")
+    spec = JobSpec(id="", task=text, queue=text, user=text, limits=(limit,))
+    for job_id in ("running", "waiting"):
+        await store.submit([JobSpec(id=job_id, task=text, queue=text, user=text, limits=(limit,))])
+    claim = ClaimRequest(request="r", worker=worker.id, queues={text: 5}, limit=5, lease=600, release=text)
+    await store.claim(claim)
+    dead = WorkerInfo(id="dead:box:1:b", name=text, host=text, release=text)
+    await store.heartbeat(dead, [], lease=600)
+    await report_worker_exit(store, dead.id, text, lease=600)
+    await store.upsert_schedule(Schedule(name="nightly", spec=spec, cron="0 2 * * *"))
+    failed = await shop.tasks["fail"].options(user=text).submit(text)
+    await lane.client.wait(failed.id, 10)
+    batch = await lane.submit_many([shop.tasks["fail"].options(user=text).call(text)], user=text)
+    await batch.wait(10)
+    await end_of(await shop.tasks["echo"].options(callback=Webhook("http://127.0.0.1:9/x")).submit(text))
+    await note_put_aside(store, text, text, text, text)
+    await store.submit([JobSpec(id="d.sent", task="sidelane.send", queue="parked", user=text, parent="running")])
+    return [
+        "workers", f"workers/{worker.id}", f"workers/{dead.id}", "schedules", "schedules/nightly", "dead", "limits",
+        f"limits/one?id={quote(limit.id)}", "batches", f"batches/{batch.id}", "callbacks", "messages",
+    ]  # fmt: skip
+
+
+@BOTH_STORES
+@pytest.mark.parametrize("text", [LONG[:200], HOSTILE, "x" * 200], ids=["scripts", "hostile", "unbroken"])
+async def test_foreign_text_runs_nothing_and_stays_within_a_phone(browser: Browser, shop: Shop, text: str) -> None:
+    for path in await fill(shop, text):
+        page = await browser.open(path)
+        if path == "dead":
+            await page.locator("tbody a").first.click()
+        for width in (1280, 390):
+            await page.set_viewport_size({"width": width, "height": 800})
+            fits = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+            assert await page.evaluate(fits), (path, width)
+        assert await page.evaluate("typeof hacked") == "undefined"
+        assert await page.locator("main img").count() == 0
+        await page.close()
+
+
+@BOTH_STORES
+async def test_axe_finds_nothing_serious_in_both_themes_and_languages(browser: Browser, shop: Shop) -> None:
+    paths = await fill(shop, "plain")
+    chromium = browser.context.browser
+    assert chromium is not None
+    themes: list[tuple[Literal["light", "dark"], str]] = [("light", "en-GB"), ("dark", "ko-KR")]
+    for scheme, locale in themes:
+        context = await chromium.new_context(bypass_csp=True, color_scheme=scheme, locale=locale)
+        page = await context.new_page()
+        for path in paths:
+            await page.goto(f"{browser.url}/ops/{path}")
+            assert await serious(page) == [], (path, scheme)
+        await page.goto(f"{browser.url}/ops/dead")
+        await page.locator("tbody a").first.click()
+        assert await serious(page) == [], ("cause", scheme)
+        await context.close()
+
+
+@BOTH_STORES
+async def test_operator_acts_by_click_and_reads_what_was_done(browser: Browser, shop: Shop) -> None:
+    await fill(shop, "plain")
+    status = (page := await browser.open("schedules")).get_by_role("status")
+    await page.get_by_role("button", name="Run now").click()
+    await expect(status).to_have_text(re.compile("Submitted job"))
+    await page.get_by_role("button", name="Disable").click()
+    await expect(status).to_have_text("nightly: disabled")
+    await page.get_by_role("link", name="Dead letters").click()
+    await page.get_by_role("link", name="KeyError: 'plain'").click()
+    await page.get_by_role("button", name="Requeue").first.click()
+    await expect(status).to_have_text(re.compile("requeued"))
+    await page.get_by_role("link", name="Callbacks").click()
+    await page.get_by_role("button", name="Redeliver").click()
+    await expect(status).to_have_text(re.compile("delivery"))
+    batch = await shop.lane.submit_many([shop.tasks["report"].options(user="ann").call() for _ in range(2)])
+    await page.goto(f"{browser.url}/ops/batches/{batch.id}")
+    await page.get_by_role("button", name="Cancel 2 of its jobs").click()
+    await expect(status).to_have_text(re.compile("cancel"))
+
+
+@BOTH_STORES
+async def test_worker_that_appears_is_shown_on_an_open_page(browser: Browser, shop: Shop) -> None:
+    page = await browser.open("workers")
+    await expect(page.locator("#clock")).not_to_have_class(re.compile("away"))
+    await page.wait_for_timeout(1500)  # until the page's feed has looked once
+    info = WorkerInfo(id="late:box:1:a", name="late", host="box")
+    await shop.lane.client.store.heartbeat(info, [], lease=60)
+    await expect(page.get_by_role("link", name="late")).to_be_visible(timeout=3000)

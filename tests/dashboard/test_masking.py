@@ -1,0 +1,39 @@
+"""Masking: hidden fields leave no value behind, and come back when the rest is edited."""
+
+import json
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidelane.web.dashboard.masking import HIDDEN, masked, unmasked
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["phone", "name", "in"]), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+
+
+def hides_phones(path: Sequence[str]) -> bool:
+    return path[-1] == "phone"
+
+
+def test_fields_are_hidden_by_their_path_in_objects_and_lists() -> None:
+    value = {"phone": 1, "in": [{"phone": {"a": 2}, "name": "x"}]}
+    assert masked(value, hides_phones) == {"phone": HIDDEN, "in": [{"phone": HIDDEN, "name": "x"}]}
+    assert masked(value, lambda path: list(path) == ["in", "phone"])["phone"] == 1
+
+
+@given(values)
+def test_what_is_hidden_comes_back_unless_it_is_edited(value: object) -> None:
+    hidden = json.dumps(masked({"in": value}, hides_phones))
+    assert json.loads(unmasked(hidden, json.dumps({"in": value}), hides_phones)) == {"in": value}
+
+
+def test_hidden_field_that_is_edited_has_the_new_value() -> None:
+    original = '{"phone": 1, "name": "x"}'
+    assert json.loads(unmasked('{"phone": 2}', original, hides_phones)) == {"phone": 2}
+    assert json.loads(unmasked(f'{{"other": "{HIDDEN}"}}', original, hides_phones)) == {"other": HIDDEN}
