@@ -18,6 +18,8 @@ from tests.cli.command import Command
 from tests.cli.project import Project
 from tests.cli.store_driver import WORKER, StoreDriver
 
+pytestmark = pytest.mark.usefixtures("modules")
+
 PLAN = ("advise", "--plan", "--rate", "5", "--seconds", "120")
 
 DESCRIPTION = """

@@ -34,10 +34,12 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture
-async def group(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningGroup]:
+async def group(
+    tmp_path_factory: pytest.TempPathFactory, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RunningGroup]:
     """A group of one process with an autoscaler."""
     monkeypatch.setattr(autoscaler, "INTERVAL", 0.1)
-    state = StateDirectory(tmp_path / "state")
+    state = StateDirectory(tmp_path_factory.mktemp("s"))  # a short path, because it has sockets
     state.prepare(["g"])
     async with parent(state.run, group=options(processes=1)) as running:
         await running.ready()
@@ -55,7 +57,7 @@ async def report(group: RunningGroup, reason: str) -> dict[str, Any]:
         found.update(group.status)
         return reason in (found["autoscale"] or {}).get("reason", "")
 
-    await until(has_reason, f"a report about {reason!r}")
+    await until(has_reason, f"a report about {reason!r}", within=30)
     return found
 
 
@@ -72,7 +74,7 @@ async def test_group_gets_what_its_workers_need_and_keeps_it_while_the_store_is_
     await store.submit([JobSpec(id=str(number), task="answer", queue="chat") for number in range(4)])
     scaled = await report(group, "chat: 4 ready, to start within 1.0 s, need 4 slots")
     assert scaled["autoscale"]["wanted"] == 2
-    await until(lambda: group.status["target"] == 2, "the second process")
+    await until(lambda: group.status["target"] == 2, "the second process", within=30)
     await group.ready()
     (change,) = await read_scalings(store, 10)
     assert (change.group, change.before, change.after, change.reason) == ("g", 1, 2, scaled["autoscale"]["reason"])

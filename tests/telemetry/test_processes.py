@@ -104,10 +104,10 @@ async def test_worker_exit_is_noted_in_a_journal(lane: Sidelane) -> None:
         await report_worker_exit(store, "unknown", "exit status 3", lease=5)
         entries = [json.loads(entry.text) for entry in await store.read_journal(WORKER_EXITS)]
         assert entries == [
-            {"worker": "unknown", "host": "", "release": "", "reason": "exit status 3", "memory": 0},
+            {"worker": "unknown", "host": "", "release": "", "reason": "exit status 3", "memory": 0, "jobs": []},
             {
                 "worker": info.id, "host": "host", "release": "r7", "reason": "signal SIGKILL, out of memory",
-                "memory": 123,
+                "memory": 123, "jobs": [],
             },
         ]  # fmt: skip
         assert MAX_WORKER_EXITS == 1000

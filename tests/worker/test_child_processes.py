@@ -6,9 +6,7 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -22,7 +20,6 @@ from tests.worker.process_tasks import (
     double,
     fail,
     following,
-    lane,
     polite,
     spin,
     stream,
@@ -41,13 +38,6 @@ def gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     return False
-
-
-@pytest.fixture
-async def running(tmp_path: Path) -> AsyncIterator[Sidelane]:
-    lane.configuration.settings.__dict__["store"] = f"sqlite:///{tmp_path / 'jobs.db'}"
-    async with lane.open(workers=1):
-        yield lane
 
 
 async def test_child_process_and_its_resources_are_reused(running: Sidelane) -> None:

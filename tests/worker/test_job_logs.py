@@ -16,7 +16,6 @@ from sidelane.model.history import NO_USAGE
 from sidelane.telemetry import EventsWritten, FirstEvent, TelemetryEvent
 from sidelane.worker.job_log import FULL_ATTEMPTS, MAX_SIZE, log_size
 from tests.worker.process_tasks import find_left_behind, leave_behind, log_and_emit
-from tests.worker.process_tasks import lane as process_lane
 
 TIMEOUT = 20.0
 
@@ -86,23 +85,21 @@ async def test_records_of_a_task_in_a_thread_are_kept(lane: Sidelane) -> None:
         assert await messages(lane, job) == ["one", "two"]
 
 
-async def test_records_of_a_child_process_are_kept() -> None:
-    async with process_lane.open(workers=1):
-        job = await log_and_emit.submit()
-        assert [event.name for event in await events(job)] == ["step", "end"]
-        first, second = await records(process_lane, job)
+async def test_records_of_a_child_process_are_kept(running: Sidelane) -> None:
+    job = await log_and_emit.submit()
+    assert [event.name for event in await events(job)] == ["step", "end"]
+    first, second = await records(running, job)
     assert (first["message"], first["job"], first["size"]) == ("in a child", job.id, 3)
     assert second["exception"].endswith("ValueError: no picture")
 
 
-async def test_what_an_attempt_leaves_running_in_a_child_adds_nothing_to_the_next_job() -> None:
-    async with process_lane.open(workers=1):
-        await (await leave_behind.submit()).result(TIMEOUT)
-        job = await find_left_behind.submit()
-        assert "has ended" in await job.result(TIMEOUT)
-        assert await messages(process_lane, job) == ["on time"]
-        assert [event.name for event in await events(job)] == ["end"]
-        assert (await job.record()).usage == NO_USAGE
+async def test_what_an_attempt_leaves_running_in_a_child_adds_nothing_to_the_next_job(running: Sidelane) -> None:
+    await (await leave_behind.submit()).result(TIMEOUT)
+    job = await find_left_behind.submit()
+    assert "has ended" in await job.result(TIMEOUT)
+    assert await messages(running, job) == ["on time"]
+    assert [event.name for event in await events(job)] == ["end"]
+    assert (await job.record()).usage == NO_USAGE
 
 
 async def test_a_record_with_many_fields_still_names_its_attempt(lane: Sidelane) -> None:
