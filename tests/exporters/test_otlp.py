@@ -128,3 +128,10 @@ def test_retries_end_when_the_exporter_is_shut_down(answers: list[tuple[int, dic
     exporter.shutdown()
     with pytest.raises(NotSent, match="answered 503"):
         exporter.export([span(1)])
+
+
+def test_values_that_are_equal_and_of_other_types_keep_their_types() -> None:
+    values = [{"value": 1}, {"value": True}, {"value": 1.0}, {"value": [1, "a"]}, {"value": ({"a": [1]},)}]
+    encoded = ExportTraceServiceRequest.FromString(encode_spans([span(1, attributes=each) for each in values]))
+    found = [each.attributes[0].value.WhichOneof("value") for each in encoded.resource_spans[0].scope_spans[0].spans]
+    assert found == ["int_value", "bool_value", "double_value", "array_value", "array_value"]

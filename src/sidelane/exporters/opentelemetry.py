@@ -13,7 +13,7 @@ from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from sidelane.exporters.otlp import OtlpExporter
@@ -80,16 +80,16 @@ class OpenTelemetryTracer(Tracer):
         known = above.get_span_context() if above.get_span_context().is_valid else None
         trace_id = IDS.generate_trace_id() if known is None else known.trace_id
         followed = [trace.Link(_remote_span(link).get_span_context()) for link in links if is_traceparent(link)]
-        sampling = self._provider.sampler.should_sample(
-            trace.set_span_in_context(above, NO_CONTEXT), trace_id, name, KINDS[kind], attributes, followed
-        )
-        context = trace.SpanContext(
-            trace_id,
-            IDS.generate_span_id(),
-            False,
-            SAMPLED if sampling.decision is Decision.RECORD_AND_SAMPLE else NOT_SAMPLED,
-        )
-        if sampling.decision is Decision.DROP:
+        decision = Decision.RECORD_AND_SAMPLE
+        if self._provider.sampler is not DEFAULT_ON:
+            above_it = trace.set_span_in_context(above, NO_CONTEXT)
+            sampler = self._provider.sampler
+            decision = sampler.should_sample(above_it, trace_id, name, KINDS[kind], attributes, followed).decision
+        elif known is not None and not known.trace_flags.sampled:  # what the default decides, without its checks
+            decision = Decision.DROP
+        flags = SAMPLED if decision is Decision.RECORD_AND_SAMPLE else NOT_SAMPLED
+        context = trace.SpanContext(trace_id, IDS.generate_span_id(), False, flags)
+        if decision is Decision.DROP:
             return KnownSpan(trace.NonRecordingSpan(context))
         return RecordedSpan(
             name, context, parent=known, kind=KINDS[kind], links=followed, attributes=attributes,

@@ -9,13 +9,14 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any, Final
 
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
 from opentelemetry.sdk.trace import ReadableSpan
@@ -130,42 +131,63 @@ def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
 
 def _resource_spans(spans: Sequence[ReadableSpan]) -> ResourceSpans:
     found = ResourceSpans()
-    _add_attributes(found.resource, spans[0].resource.attributes)
+    for name, value in spans[0].resource.attributes.items():
+        _set(found.resource.attributes.add(), name, value)
     scope_spans = found.scope_spans.add()
     if spans[0].instrumentation_scope is not None:
         scope_spans.scope.name = spans[0].instrumentation_scope.name
     for span in spans:
-        _fill(scope_spans.spans.add(), span)
+        scope_spans.spans.add().MergeFromString(_encode(span))
     return found
 
 
-def _fill(encoded: EncodedSpan, span: ReadableSpan) -> None:
-    context, parent = span.context, span.parent
-    if context is None:
-        return
-    encoded.trace_id, encoded.span_id = _ids(context)
-    encoded.flags = _flags(parent)
-    if parent is not None:
-        encoded.parent_span_id = _ids(parent)[1]
-    encoded.name = span.name
-    encoded.kind = span.kind.value + 1  # type: ignore[assignment]  # the numbers of OTLP begin with "unspecified"
-    encoded.start_time_unix_nano, encoded.end_time_unix_nano = span.start_time or 0, span.end_time or 0
-    _add_attributes(encoded, span.attributes)
+def _encode(span: ReadableSpan) -> bytes:
+    """Return the bytes of a span. Those of several messages of one type, joined, are the bytes of the merged message."""
+    context, parent, status = span.context, span.parent, span.status
+    encoded = EncodedSpan(
+        trace_id=context.trace_id.to_bytes(16, "big") if context else b"",
+        span_id=context.span_id.to_bytes(8, "big") if context else b"",
+        parent_span_id=parent.span_id.to_bytes(8, "big") if parent else b"",
+        flags=_flags(parent),
+        name=escape_surrogates(span.name),
+        kind=span.kind.value + 1,  # type: ignore[arg-type]  # the numbers of OTLP begin with "unspecified"
+        start_time_unix_nano=span.start_time or 0,
+        end_time_unix_nano=span.end_time or 0,
+    )
+    encoded.status.code = status.status_code.value  # type: ignore[assignment]
+    if status.description:
+        encoded.status.message = escape_surrogates(status.description)
     for event in span.events:
         added = encoded.events.add()
-        added.name, added.time_unix_nano = event.name, event.timestamp
-        _add_attributes(added, event.attributes)
+        added.name, added.time_unix_nano = escape_surrogates(event.name), event.timestamp
+        for name, value in (event.attributes or {}).items():
+            _set(added.attributes.add(), name, value)
     for link in span.links:
         linked = encoded.links.add()
-        linked.trace_id, linked.span_id = _ids(link.context)
+        linked.trace_id, linked.span_id = (
+            link.context.trace_id.to_bytes(16, "big"),
+            link.context.span_id.to_bytes(8, "big"),
+        )
         linked.flags = _flags(link.context)
-    encoded.status.code = span.status.status_code.value  # type: ignore[assignment]
-    if span.status.description:
-        encoded.status.message = span.status.description
+    found: bytes = encoded.SerializeToString()
+    return found + b"".join([_attribute(name, value) for name, value in (span.attributes or {}).items()])
 
 
-def _ids(context: SpanContext) -> tuple[bytes, bytes]:
-    return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+def _attribute(name: str, value: Any) -> bytes:
+    """Return the bytes of a span that has one attribute. Most attributes are the same in many spans."""
+    try:
+        return _cached_attribute(name, value, type(value))
+    except TypeError:  # it contains a list or a dict, so it cannot be a key
+        return _cached_attribute.__wrapped__(name, value, type(value))
+
+
+@lru_cache(maxsize=4096)
+def _cached_attribute(name: str, value: Any, kind: Any) -> bytes:
+    """Return the same. `kind` is the type of the value, because 1 and True are the same key."""
+    span = EncodedSpan()
+    _set(span.attributes.add(), name, value)
+    encoded: bytes = span.SerializeToString()
+    return encoded
 
 
 def _flags(other: SpanContext | None) -> int:
@@ -173,19 +195,17 @@ def _flags(other: SpanContext | None) -> int:
     return HAS_IS_REMOTE | (IS_REMOTE if other is not None and other.is_remote else 0)
 
 
-def _add_attributes(holder: Any, attributes: Mapping[str, Any] | None) -> None:
-    add = holder.attributes.add
-    for name, value in (attributes or {}).items():
-        pair = add()
-        pair.key = escape_surrogates(str(name))
-        _set_value(pair.value, value)
+def _set(pair: KeyValue, name: object, value: object) -> None:
+    """Set an attribute. Because of a lone surrogate a receiver would get none of the spans that are sent together."""
+    pair.key = escape_surrogates(str(name))
+    _set_value(pair.value, value)
 
 
 def _set_value(holder: AnyValue, value: object) -> None:
     """Set a value. One of a type that OTLP does not have is sent as text."""
     match value:
         case str():
-            holder.string_value = value
+            holder.string_value = escape_surrogates(value)
         case bool():
             holder.bool_value = value
         case int() if -(1 << 63) <= value < 1 << 63:

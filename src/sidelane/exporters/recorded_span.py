@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.util.types import Attributes as AnyAttributes
 from opentelemetry.util.types import AttributeValue as AnyValue
 
-from sidelane.model.json_text import escape_surrogates
 from sidelane.telemetry.tracer import NO_ATTRIBUTES, Attributes, Span
 
 MAX_ATTRIBUTES: Final = 128
@@ -90,18 +89,15 @@ class RecordedSpan(Span, trace.Span):
         known = self._attributes
         for name, value in attributes.items():
             if len(known) < MAX_ATTRIBUTES or name in known:
-                known[name] = _encodable(value)
+                known[name] = tuple(value) if isinstance(value, list) else value
 
     def add_event(self, name: str, attributes: AnyAttributes = None, timestamp: int | None = None) -> None:
         if self._ended is None and len(self._events) < MAX_ATTRIBUTES:
-            values = {key: _encodable(value) for key, value in (attributes or {}).items()}
-            self._events.append(Event(escape_surrogates(name), values, timestamp))
+            self._events.append(Event(name, attributes, timestamp))
 
     def set_status(self, status: trace.Status | trace.StatusCode, description: str | None = None) -> None:
         if isinstance(status, trace.StatusCode):
             status = trace.Status(status, description)
-        if status.description is not None:
-            status = trace.Status(status.status_code, escape_surrogates(status.description))
         if self._status.status_code is not trace.StatusCode.OK:  # by the specification, nothing replaces OK
             self._status = status
 
@@ -123,7 +119,7 @@ class RecordedSpan(Span, trace.Span):
     def readable(self, **of_process: Any) -> ReadableSpan:
         """Return the span as the SDK sends it. `of_process` has its resource and scope."""
         return ReadableSpan(
-            name=escape_surrogates(self._name), context=self._context, parent=self._parent, kind=self._kind, links=self._links,
+            name=self._name, context=self._context, parent=self._parent, kind=self._kind, links=self._links,
             attributes=self._attributes, events=self._events, status=self._status, start_time=self._started,
             end_time=self._ended, **of_process,
         )  # fmt: skip
@@ -145,10 +141,3 @@ def traceparent_of(context: trace.SpanContext) -> str | None:
     if not context.is_valid:
         return None
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
-
-
-def _encodable(value: AnyValue) -> AnyValue:
-    """Return a value without lone surrogates, because of which a receiver would get none of the spans that are sent together."""
-    if isinstance(value, str):
-        return escape_surrogates(value)
-    return [*map(_encodable, value)] if isinstance(value, list | tuple) else value

@@ -20,6 +20,9 @@ MAX_TEXT = 16_384
 MAX_FIELD = 1024
 """Maximum characters of a field from `extra`, as JSON."""
 
+MAX_NUMBER = 1 << 63
+"""Numbers below it are written as they are."""
+
 MAX_NAME = 64
 """Maximum characters of the name of such a field. Its end is cut."""
 
@@ -99,6 +102,8 @@ def _value(value: object) -> Any:
     """Return a value as JSON can write it. A value that is too long, or has no JSON form, becomes text."""
     if isinstance(value, str):
         return _beginning(value, MAX_FIELD)
+    if isinstance(value, int) and abs(value) < MAX_NUMBER:
+        return value
     with suppress(Exception):
         text = json.dumps(value, default=str, allow_nan=False, ensure_ascii=False)
         return json.loads(text) if len(text) <= MAX_FIELD else _beginning(text, MAX_FIELD)
