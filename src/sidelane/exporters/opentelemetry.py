@@ -76,28 +76,28 @@ class OpenTelemetryTracer(Tracer):
         attributes: Attributes = NO_ATTRIBUTES,
         started: float | None = None,
     ) -> Span:
-        above = trace.get_current_span() if parent is None else _remote_span(parent)
-        known = above.get_span_context() if above.get_span_context().is_valid else None
-        trace_id = IDS.generate_trace_id() if known is None else known.trace_id
-        followed = [trace.Link(_remote_span(link).get_span_context()) for link in links if is_traceparent(link)]
+        known = trace.get_current_span().get_span_context() if parent is None else _context_of(parent)
+        above = known if known.is_valid else None
+        trace_id = IDS.generate_trace_id() if above is None else above.trace_id
+        followed = [trace.Link(_context_of(link)) for link in links if is_traceparent(link)]
         decision = Decision.RECORD_AND_SAMPLE
         if self._provider.sampler is not DEFAULT_ON:
-            above_it = trace.set_span_in_context(above, NO_CONTEXT)
+            below = trace.set_span_in_context(trace.NonRecordingSpan(known), NO_CONTEXT)
             sampler = self._provider.sampler
-            decision = sampler.should_sample(above_it, trace_id, name, KINDS[kind], attributes, followed).decision
-        elif known is not None and not known.trace_flags.sampled:  # what the default decides, without its checks
+            decision = sampler.should_sample(below, trace_id, name, KINDS[kind], attributes, followed).decision
+        elif above is not None and not above.trace_flags.sampled:  # what the default decides, without its checks
             decision = Decision.DROP
         flags = SAMPLED if decision is Decision.RECORD_AND_SAMPLE else NOT_SAMPLED
         context = trace.SpanContext(trace_id, IDS.generate_span_id(), False, flags)
         if decision is Decision.DROP:
             return KnownSpan(trace.NonRecordingSpan(context))
         return RecordedSpan(
-            name, context, parent=known, kind=KINDS[kind], links=followed, attributes=attributes,
+            name, context, parent=above, kind=KINDS[kind], links=followed, attributes=attributes,
             started=None if started is None else int(started * 1e9), on_end=self._on_end,
         )  # fmt: skip
 
     def remote(self, traceparent: str) -> Span:
-        return KnownSpan(_remote_span(traceparent))
+        return KnownSpan(trace.NonRecordingSpan(_context_of(traceparent)))
 
     @contextmanager
     def current(self, span: Span) -> Iterator[None]:
@@ -125,13 +125,13 @@ class OpenTelemetryTracer(Tracer):
             self._sender.shutdown()  # ends the retries of the thread that sends
 
 
-def _remote_span(traceparent: str) -> trace.Span:
-    """Return the span of a `traceparent`, or the invalid span, which is no parent, if it is malformed."""
+def _context_of(traceparent: str) -> trace.SpanContext:
+    """Return the span of a `traceparent`, or the invalid one, which is no parent, if it is malformed."""
     if not is_traceparent(traceparent):
-        return trace.INVALID_SPAN
+        return trace.INVALID_SPAN_CONTEXT
     _, trace_id, span_id, flags = traceparent.split("-")
-    sampled = trace.TraceFlags(int(flags, 16) & trace.TraceFlags.SAMPLED)
-    return trace.NonRecordingSpan(trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, sampled))
+    sampled = SAMPLED if int(flags, 16) & trace.TraceFlags.SAMPLED else NOT_SAMPLED
+    return trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, sampled)
 
 
 async def _run_in_daemon(function: Callable[[], object], timeout: float) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
 import requests
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -43,6 +43,9 @@ FIRST_DELAY: Final = 1.0
 
 MAX_ANSWER: Final = 200
 """Characters of an answer that an error repeats."""
+
+MAX_REPEATED: Final = 24
+"""Characters of values that are probably the same in many spans, e.g. the name of a queue. Ids of jobs are longer."""
 
 HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200
 
@@ -169,21 +172,20 @@ def _encode(span: ReadableSpan) -> bytes:
             link.context.span_id.to_bytes(8, "big"),
         )
         linked.flags = _flags(link.context)
+    repeated = []
+    for name, value in (span.attributes or {}).items():
+        kind = type(value)
+        if (kind is str and len(value) <= MAX_REPEATED) or kind in (bool, int):  # type: ignore[arg-type]
+            repeated.append(_attribute(name, value, kind))  # type: ignore[arg-type]
+        else:
+            _set(encoded.attributes.add(), name, value)
     found: bytes = encoded.SerializeToString()
-    return found + b"".join([_attribute(name, value) for name, value in (span.attributes or {}).items()])
-
-
-def _attribute(name: str, value: Any) -> bytes:
-    """Return the bytes of a span that has one attribute. Most attributes are the same in many spans."""
-    try:
-        return _cached_attribute(name, value, type(value))
-    except TypeError:  # it contains a list or a dict, so it cannot be a key
-        return _cached_attribute.__wrapped__(name, value, type(value))
+    return found + b"".join(repeated)
 
 
 @lru_cache(maxsize=4096)
-def _cached_attribute(name: str, value: Any, kind: Any) -> bytes:
-    """Return the same. `kind` is the type of the value, because 1 and True are the same key."""
+def _attribute(name: str, value: str | int, kind: type) -> bytes:
+    """Return the bytes of a span that has one attribute. `kind` is the type of the value, because 1 and True are the same key."""
     span = EncodedSpan()
     _set(span.attributes.add(), name, value)
     encoded: bytes = span.SerializeToString()

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
 from opentelemetry import trace
@@ -46,13 +47,12 @@ class RecordedSpan(Span, trace.Span):
         self._parent = parent
         self._kind = kind
         self._links = links
-        self._attributes: dict[str, AnyValue] = {}
+        self._attributes: dict[str, AnyValue] = dict(islice(attributes.items(), MAX_ATTRIBUTES))
         self._events: list[Event] = []
         self._status = UNSET
         self._started = time.time_ns() if started is None else started
         self._ended: int | None = None
         self._on_end = on_end
-        self.set(attributes)
 
     @cached_property
     def traceparent(self) -> str | None:  # read several times
@@ -89,7 +89,7 @@ class RecordedSpan(Span, trace.Span):
         known = self._attributes
         for name, value in attributes.items():
             if len(known) < MAX_ATTRIBUTES or name in known:
-                known[name] = tuple(value) if isinstance(value, list) else value
+                known[name] = value
 
     def add_event(self, name: str, attributes: AnyAttributes = None, timestamp: int | None = None) -> None:
         if self._ended is None and len(self._events) < MAX_ATTRIBUTES:

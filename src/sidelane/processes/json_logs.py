@@ -72,7 +72,8 @@ def log_document(record: logging.LogRecord, fields: Mapping[str, str] = NO_FIELD
         **fields,
     }
     names = [name for name in vars(record) if name not in NOT_FIELDS]
-    names.sort(key=lambda name: name not in ATTEMPT_FIELDS)
+    if len(names) > MAX_FIELDS:
+        names.sort(key=lambda name: name not in ATTEMPT_FIELDS)
     for name in names[:MAX_FIELDS]:
         key = name[:MAX_NAME]
         document[f"extra_{key}" if key in document or key in ("exception", "stack") else key] = _value(
