@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -136,8 +137,9 @@ def write_history() -> None:
                     " ON CONFLICT DO UPDATE SET seen = excluded.seen RETURNING id",
                     (queue, task, release, now),
                 ).fetchone()[0]
-                minutes = [_minute(at, rate, seconds, task == "rate_feedback" and release == NEW)
-                           for at in range(int(now - since) // 60 * 60, int(now - until), 60)]  # fmt: skip
+                failing = 0.11 if (task, release) == ("rate_feedback", NEW) else 0.002
+                times = range(int(now - since) // 60 * 60, int(now - until), 60)
+                minutes = [(at, _minute(at, rate, seconds, failing, speaks=task == "answer")) for at in times]
                 for step in STEPS:
                     cells: dict[int, dict[int, int]] = {}
                     for at, counts in minutes:
@@ -151,23 +153,26 @@ def write_history() -> None:
                     connection.executemany("INSERT OR REPLACE INTO history_cells VALUES (?, ?, ?, ?)", rows)
 
 
-def _minute(at: int, rate: float, seconds: float, broken: bool) -> tuple[int, dict[int, int]]:
-    """Return what happened to the jobs of a task in one minute."""
+def _minute(at: int, rate: float, seconds: float, failing: float, *, speaks: bool) -> dict[int, int]:
+    """Return the counts of a task in one minute. `failing` is the share of jobs that fail, and `speaks` adds tokens."""
     daily = 0.55 + 0.45 * math.sin((at % 86_400) / 86_400 * 2 * math.pi - 0.6)
     count = max(1, round(rate * daily * random.uniform(0.8, 1.2)))
-    failed = sum(random.random() < (0.11 if broken else 0.002) for _ in range(count))
-    counts = {
-        Count.SUBMITTED: count, Count.STARTED: count, Count.SUCCEEDED: count - failed, Count.FAILED: failed,
-        Count.EVENTS: 40 * count, Count.OUTPUT_TOKENS: 180 * count, Count.COST_MICROS: 3100 * count,
-    }  # fmt: skip
-    for first, total, usual in ((Count.WAIT, Count.WAIT_MS, 0.4), (Count.RUN, Count.RUN_MS, seconds),
-                                (Count.FIRST_EVENT, Count.FIRST_EVENT_MS, 0.5)):  # fmt: skip
+    failed = sum(random.random() < failing for _ in range(count))
+    counts = Counter(
+        {Count.SUBMITTED: count, Count.STARTED: count, Count.SUCCEEDED: count - failed, Count.FAILED: failed}
+    )
+    durations = [(Count.WAIT, Count.WAIT_MS, 0.4), (Count.RUN, Count.RUN_MS, seconds)]
+    if speaks:
+        durations.append((Count.FIRST_EVENT, Count.FIRST_EVENT_MS, 0.5))
+        counts += Counter(
+            {Count.OUTPUT_TOKENS: 180 * count, Count.COST_MICROS: 3100 * count, Count.STREAM_MS: round(3500 * count)}
+        )
+    for first, total, usual in durations:
         for _ in range(count):
             value = random.lognormvariate(math.log(usual), 0.5)
-            bucket = first + next((index for index, bound in enumerate(BUCKETS) if value <= bound), len(BUCKETS))
-            counts[bucket] = counts.get(bucket, 0) + 1
-            counts[total] = counts.get(total, 0) + round(value * 1000)
-    return at, {int(field): amount for field, amount in counts.items() if amount}
+            bucket = next((index for index, bound in enumerate(BUCKETS) if value <= bound), len(BUCKETS))
+            counts += Counter({first + bucket: 1, total: round(value * 1000)})
+    return {int(field): amount for field, amount in counts.items() if amount}
 
 
 shown: list[Job[Any]] = []

@@ -148,6 +148,12 @@ def _environment() -> Environment:
 ENVIRONMENT: Final = _environment()
 
 
+def compile_templates() -> None:
+    """Compile all templates, which takes a few tenths of a second, so that no visitor waits for it."""
+    for name in ENVIRONMENT.list_templates():
+        ENVIRONMENT.get_template(name)
+
+
 def render(template: str, language: str, values: Mapping[str, Any]) -> str:
     """Return a page in a language. Every value is escaped."""
 

@@ -26,7 +26,7 @@ from sidelane.web.dashboard.pages import (
     tasks,
     workers,
 )
-from sidelane.web.dashboard.rendering import LANGUAGES
+from sidelane.web.dashboard.rendering import LANGUAGES, compile_templates
 from sidelane.web.dashboard.sessions import Sessions
 from sidelane.web.dashboard.site import (
     HEADERS,
@@ -68,6 +68,7 @@ def dashboard(
     dashboard is closed. `may` decides which actions an operator may do, by default those of the role.
     `mask` names the fields of inputs and results that are hidden, or decides it by their path. Raises `ConfigurationError`.
     """
+    compile_templates()
     router = APIRouter()
     options = Options(title=title, may=may, mask=_mask_of(mask), trace_url=trace_url)
     passwords = {Role.OPERATOR: password, Role.VIEWER: viewer_password}
