@@ -23,6 +23,7 @@ from sidelane.callbacks.signing import Secrets, SecretSource
 from sidelane.callbacks.ssrf import AddressPolicy
 from sidelane.callbacks.status import CallbackRecord, callbacks_of, redeliver_callbacks
 from sidelane.client.batch_handle import Batch
+from sidelane.client.bulk_actions import declare_bulk_actions
 from sidelane.client.client import Client
 from sidelane.client.declarations import save_declarations
 from sidelane.client.file_references import declare_file_removal
@@ -93,12 +94,11 @@ class Sidelane:
         secrets: SecretSource = MappingProxyType({}),
     ) -> None:
         self.configuration: Configuration = load_settings(**{"store": store, **(settings or {})})
-        self.queues = queues_by_name(queues)
+        self.queues, self._modules = queues_by_name(queues), tasks
         self.services = services = Services(self.settings)
         self.registry, self.files, self.telemetry = services.registry, services.files, services.telemetry
         self.schedules = Schedules(lambda: self.client, self.registry)
         self.consumers = ConsumerRegistry(self.registry)
-        self._modules = tasks
         self._opener: Opener = _open
         self._webhooks = WebhookClient(AddressPolicy.of(self.settings), telemetry=self.telemetry)
         all_secrets = Secrets(secrets)
@@ -107,6 +107,7 @@ class Sidelane:
         self.completions = CompletionHandler(self.services, on_progress=self.progress_notifier.on_progress)
         declare_dispatch(self, self.services, self._webhooks, all_secrets)
         declare_file_removal(self)
+        declare_bulk_actions(self, lambda: self.client.store)
 
     @property
     def settings(self) -> Settings:
@@ -443,8 +444,5 @@ def _queue_share(
 def _background_services(lane: Sidelane, worker: Worker) -> list[BackgroundService]:
     """Return what runs beside the jobs of a worker: the receivers of replies and of messages, and the record of its load."""
     recorder = LoadRecorder(lane.client.store, lambda: (worker.info(), worker.finished))
-    replies, messages = (
-        reply_receivers(lane.services, lane.completions),
-        message_receivers(lane.consumers, lane.services),
-    )
-    return [*replies, *messages, recorder]
+    replies = reply_receivers(lane.services, lane.completions)
+    return [*replies, *message_receivers(lane.consumers, lane.services), recorder]

@@ -92,6 +92,13 @@ def test_jobs_of_a_version_that_no_worker_knows_are_found() -> None:
     assert find(queues=[waiting], workers=[*both, worker("new", tasks={"answer": 3})]) == []
 
 
+def test_jobs_of_a_paused_task_wait_for_nothing_that_a_person_should_do() -> None:
+    waiting = queue(ready=7, oldest=60.0, head_wait=60.0, waiting_tasks={"answer": 1})
+    paused = {"declared": targets(chat=10.0), "queues": [waiting], "paused_tasks": ["answer"]}
+    assert find(workers=[worker()], **paused) == []
+    assert find(workers=[worker(tasks={"answer": 1})], **paused) == []
+
+
 def test_an_isolation_worker_does_not_count_as_one_that_knows_a_task() -> None:
     isolated = worker("iso", isolation=True)
     assert only(queues=[queue(ready=1, oldest=5.0)], workers=[isolated]).key == "unserved-queue:chat"

@@ -171,8 +171,8 @@ def test_a_rejected_requeue_does_not_stop_requeue_all(driver: StoreDriver, sidel
     driver.fail("two", BUSY)
     result = sidelane("dead", "requeue", "--all", "--yes", "--json")
     assert result.exit_code == 1
-    assert result.json["requeued"] == 2
-    assert [error["id"] for error in result.json["errors"]] == ["old"]
+    assert (result.json["done"], result.json["failed"]) == (2, 1)
+    assert [note["id"] for note in result.json["notes"]] == ["old"]
 
 
 def test_all_requires_yes_without_a_terminal(driver: StoreDriver, sidelane: Command) -> None:
@@ -292,7 +292,7 @@ def test_many_errors_are_summarized(driver: StoreDriver, sidelane: Command) -> N
     fail_many(driver, 25, follow_ups=(follow_up,))
     result = sidelane("dead", "purge", "--all", "--yes")
     assert result.exit_code == 1
-    assert result.stdout == "✓ 0 dead letters purged\n"
+    assert result.stdout == "✓ 0 dead letters purged, 25 refused\n"
     assert result.stderr.count("not purged: ") == 20
     assert "5 more were not purged" in result.stderr
 

@@ -112,14 +112,47 @@ def test_all_matching_jobs_are_cancelled_after_a_confirmation(views: StoreDriver
 
 
 def test_yes_cancels_all_matching_jobs_without_a_question(views: StoreDriver, sidelane: Command) -> None:
-    assert sidelane("jobs", "cancel", "--all", "--user", "nobody", "--yes").stdout == "✓ 0 jobs cancelled\n"
+    assert sidelane("jobs", "cancel", "--all", "--user", "nobody", "--yes").stderr.startswith("No matching job")
     assert "--yes" in sidelane("jobs", "cancel", "--all").stderr
     views.submit("one", task="sidelane.callback", queue="sidelane.callbacks")
     result = sidelane("jobs", "cancel", "--all", "--yes")
-    assert result.stdout == "✓ 4 jobs cancelled, 1 running: cancellation requested\n"
+    assert result.stdout == "✓ 5 jobs cancelled or asked to stop\n"
     assert views.record("failed").state is State.FAILED
     assert views.record("one").state is State.QUEUED  # internal jobs only by their own names
-    assert sidelane("jobs", "cancel", "--all", "--yes", "--json").json == {"cancelled": 0, "stopping": 1, "ended": 0}
+    again = sidelane("jobs", "cancel", "--all", "--yes", "--json").json
+    assert (again["action"], again["captured"], again["done"], again["state"]) == ("cancel", 1, 1, "done")
+
+
+def test_finished_jobs_that_match_are_requeued_and_purged(views: StoreDriver, sidelane: Command) -> None:
+    views.fail("old", FAILURE, user="ann")
+    views.fail("older", FAILURE, user="bob")
+    requeued = sidelane("jobs", "requeue", "--all", "--user", "ann", "--yes", "--reason", "fixed")
+    assert requeued.stdout == "✓ 1 job requeued\n"
+    assert views.record("old").state is State.QUEUED
+    assert sidelane("jobs", "purge", "--all", "--user", "bob", "--yes").stdout == "✓ 1 job purged\n"
+    assert sidelane("jobs", "show", "older").exit_code == 4
+    line = sidelane("audit", "--json", "--action", "bulk.requeue").json[0]
+    assert (line["target"], line["reason"], line["done"]) == ("1 jobs: user ann", "fixed", True)
+
+
+def test_every_change_by_a_command_leaves_an_audit_line(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    sidelane("queues", "pause", "chat", "--reason", "moves", "--for", "2h")
+    sidelane("queues", "resume", "chat")
+    sidelane("jobs", "cancel", "one")
+    sidelane("jobs", "requeue", "one")
+    sidelane("jobs", "cancel", "unknown")
+    lines = sidelane("audit", "--json").json
+    assert [(line["action"], line["target"], line["done"]) for line in reversed(lines)] == [
+        ("queue.pause", "chat", True),
+        ("queue.resume", "chat", True),
+        ("job.cancel", "one", True),
+        ("job.requeue", "one", True),
+        ("job.cancel", "unknown", False),
+    ]
+    assert lines[-1]["reason"] == "moves"
+    assert "@" in lines[0]["by"]
+    assert "moves" in sidelane("audit", "--action", "queue.pause").stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["one", "--all"], ["one", "--task", "answer"], ["--task", "answer"]])

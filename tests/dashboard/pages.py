@@ -27,7 +27,7 @@ def text_of(page: httpx2.Response) -> str:
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", without)).split())
 
 
-async def act(server: Server, path: str, page: httpx2.Response, **fields: str) -> httpx2.Response:
+async def act(server: Server, path: str, page: httpx2.Response, **fields: str | list[str]) -> httpx2.Response:
     """Send a form of a page, as a browser would."""
     response: httpx2.Response = await server.client.post(
         f"/ops/{path}", data={"token": token_of(page), **fields}, headers={"Referer": str(page.url)}

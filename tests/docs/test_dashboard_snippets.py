@@ -23,5 +23,5 @@ async def test_mounted_dashboard_opens_for_operators_only(tmp_path: Path, monkey
             page = await client.get("/ops/", headers={"X-Forwarded-User": "ann"})
             assert (page.status_code, "ann, operator" in page.text) == (200, True)
     may = names["may"]
-    assert may(Operator("ann", Role.OPERATOR), "queue.pause", "chat")
-    assert not may(Operator("bob", Role.OPERATOR), "queue.pause", "chat")
+    assert may(Operator("ann", Role.OPERATOR), "bulk.purge", "chat")
+    assert not may(Operator("bob", Role.OPERATOR), "bulk.purge", "chat")

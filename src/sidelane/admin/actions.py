@@ -1,7 +1,6 @@
 """Actions on jobs, batches and callbacks: submit, duplicate, cancel, requeue and redeliver, with a result for each item."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,9 +17,6 @@ from sidelane.model.job import JobRecord, Rejection, State, Tombstone
 from sidelane.model.options import OptionFields
 from sidelane.stores.contract import Store
 from sidelane.tasks.registry import AnyTask
-
-CHUNK_SIZE = 100
-"""Jobs that are cancelled in one store call."""
 
 Lookup = JobRecord | Tombstone | None
 """What a store returns for an id."""
@@ -52,15 +48,6 @@ async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
     """Cancel queued jobs immediately, and ask running jobs to stop."""
     before, after = await store.get(ids), await store.cancel(ids)
     return list(map(_cancelled, ids, before, after))
-
-
-async def cancel_each(store: Store, ids: Sequence[str]) -> Counter[State]:
-    """Cancel jobs in chunks; running jobs are asked to stop. Return how many of the jobs are in each state now."""
-    counts: Counter[State] = Counter()
-    for start in range(0, len(ids), CHUNK_SIZE):
-        answers = await store.cancel(ids[start : start + CHUNK_SIZE])
-        counts.update(record.state for record in answers if record is not None)
-    return counts
 
 
 async def requeue_jobs(store: Store, ids: Sequence[str], *, arguments: str | None = None) -> list[ActionResult]:

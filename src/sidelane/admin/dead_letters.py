@@ -79,20 +79,11 @@ def cause_key(cause: FailureCause) -> str:
     return digest(cause.newest.spec.task, NUMBERS.sub("#", cause.error), cause.release)
 
 
-async def count_dead_letters(store: Store, selected: DeadLetterFilter) -> int:
-    """Return how many dead letters match."""
-    return sum([len(chunk) async for chunk in dead_letters(store, selected)])
-
-
-class BulkAction(Protocol):
+class DeadLetterAction(Protocol):
     """An action on failed jobs, at most `CHUNK_SIZE` in one call. `past_tense` is the word for it, e.g. "requeued"."""
 
     @property
     def past_tense(self) -> str: ...
-
-    def question(self, items: str) -> str:
-        """Return the question that confirms the action, e.g. for "3 dead letters"."""
-        ...
 
     async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
         """Apply the action. Return an error message for each job, empty if it succeeded."""
@@ -106,9 +97,6 @@ class Requeue:
     arguments: str | None = None
     past_tense: str = "requeued"
 
-    def question(self, items: str) -> str:
-        return f"Requeue {items}?"
-
     async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
         return [_requeue_error(answer) for answer in await store.requeue(ids, arguments=self.arguments)]
 
@@ -119,15 +107,12 @@ class Purge:
 
     past_tense: str = "purged"
 
-    def question(self, items: str) -> str:
-        return f"Permanently delete {items}?"
-
     async def __call__(self, store: Store, ids: Sequence[str]) -> list[str]:
         return ["" if removed else "a job that it started is still unfinished" for removed in await store.remove(ids)]
 
 
 async def apply_to_each(
-    store: Store, ids: Sequence[str], action: BulkAction, check: Check | None = None
+    store: Store, ids: Sequence[str], action: DeadLetterAction, check: Check | None = None
 ) -> list[ActionResult]:
     """Apply an action to these jobs; those that are not dead letters are left unchanged.
 
@@ -148,15 +133,6 @@ async def apply_to_each(
     return results
 
 
-async def apply_to_all(
-    store: Store, selected: DeadLetterFilter, action: BulkAction
-) -> AsyncIterator[Mapping[str, str]]:
-    """Apply an action to all matching dead letters. Yields the error messages of each chunk by id, empty if it succeeded."""
-    async for chunk in dead_letters(store, selected):
-        ids = [record.id for record in chunk]
-        yield dict(zip(ids, await action(store, ids), strict=True))
-
-
 def not_dead_text(record: JobRecord) -> str:
     """Return why a job is not a dead letter."""
     return f"not a dead letter: the job {'has' if record.state is State.SUCCEEDED else 'is'} {record.state}"
@@ -167,7 +143,7 @@ def _searchable_text(record: JobRecord) -> str:
     return "\n".join([problem, *(failure.error for failure in record.history[-1:])])
 
 
-def _result(job_id: str, record: Lookup, action: BulkAction, errors: Mapping[str, str]) -> ActionResult:
+def _result(job_id: str, record: Lookup, action: DeadLetterAction, errors: Mapping[str, str]) -> ActionResult:
     if not isinstance(record, JobRecord):
         return ActionResult(job_id, Status.NOT_FOUND, unknown_job_text(record))
     if record.state is not State.FAILED:

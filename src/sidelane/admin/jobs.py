@@ -175,12 +175,6 @@ async def list_jobs(store: Store, selected: JobFilter, limit: int) -> list[JobRe
     return await with_histories(store, records[:limit])
 
 
-async def job_ids_of(store: Store, selected: JobFilter) -> list[str]:
-    """Return the ids of all matching jobs, newest first."""
-    async with aclosing(matching_jobs(store, selected, PAGE_SIZE)) as pages:
-        return [record.id async for page in pages for record in page]
-
-
 async def matching_jobs(store: Store, selected: JobFilter, limit: int) -> AsyncGenerator[list[JobRecord], None]:
     """Yield matching jobs, newest first, in pages of at most `limit`, or of more if most do not match."""
     everything = (selected.views, selected.since, selected.until) == (None, None, None)

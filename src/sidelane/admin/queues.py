@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from sidelane.admin.actions import ActionResult, Status
+from sidelane.admin.pauses import NO_DETAILS, PauseRequest
+from sidelane.client.pauses import pause_queue, resume_queue
 from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
 
@@ -33,15 +35,20 @@ def without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) 
     return [queue for queue in queues if queue.queued and queue.name not in with_workers]
 
 
-async def set_paused(store: Store, names: Sequence[str], *, paused: bool) -> list[ActionResult]:
+async def set_paused(
+    store: Store, names: Sequence[str], *, paused: bool, request: PauseRequest = NO_DETAILS
+) -> list[ActionResult]:
     """Pause or resume queues. A queue that the store has never seen is an error, because it is probably a typing error."""
     queues, _ = await list_queues(store)
     known = {queue.name: queue for queue in queues}
+    now = (await store.list_schedules()).now
     results = []
     for name in dict.fromkeys(names):
-        if name in known:
-            await store.pause(name, paused)
-        results.append(_pause_result(name, known, paused=paused))
+        if name in known and paused:
+            await pause_queue(store, name, request.pause(now))
+        elif name in known:
+            await resume_queue(store, name)
+        results.append(_pause_result(name, known, request, paused=paused))
     return results
 
 
@@ -80,7 +87,7 @@ def job_count(count: int) -> str:
     return "1 job" if count == 1 else f"{count:,} jobs"
 
 
-def _pause_result(name: str, known: Mapping[str, QueueStats], *, paused: bool) -> ActionResult:
+def _pause_result(name: str, known: Mapping[str, QueueStats], request: PauseRequest, *, paused: bool) -> ActionResult:
     queue = known.get(name)
     if queue is None:
         others = f"known queues: {', '.join(known)}" if known else "no queue is known yet"
@@ -90,6 +97,6 @@ def _pause_result(name: str, known: Mapping[str, QueueStats], *, paused: bool) -
         return ActionResult(name, Status.DONE, "already paused" if paused else "not paused")
     if paused:
         more = f"; {job_count(queue.running)} still running" if queue.running else ""
-        return ActionResult(name, Status.DONE, f"paused{more}")
+        return ActionResult(name, Status.DONE, f"paused{request.duration}{more}")
     more = f"; {job_count(queue.queued)} queued" if queue.queued else ""
     return ActionResult(name, Status.DONE, f"resumed{more}")

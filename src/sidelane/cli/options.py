@@ -171,6 +171,11 @@ class FilterOptions:
         typer.Option(metavar="NAME=VALUE", help="Only with this label. May be repeated.", show_default=False),
     ] = None
 
+    def chosen(self) -> str:
+        """Return the options that are chosen, for a confirmation, e.g. "task answer; user ann", or "" without any."""
+        chosen = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return "; ".join(f"{name} {_option_text(value)}" for name, value in chosen if value)
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobFilterOptions(FilterOptions):
@@ -227,12 +232,6 @@ class JobFilterOptions(FilterOptions):
         )  # fmt: skip
         selected = JobFilter.of(query, map(_view, self.state or ()), internal=internal)
         return replace(selected, since=self.since, until=self.until)
-
-    def chosen(self) -> str:
-        """Return the options that are chosen, for a confirmation, e.g. " (task answer; user ann)", or "" without any."""
-        chosen = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        texts = [f"{name} {_option_text(value)}" for name, value in chosen if value]
-        return f" ({'; '.join(texts)})" if texts else ""
 
 
 def _option_text(value: str | float | list[str]) -> str:

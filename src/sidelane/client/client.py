@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from sidelane.client.batch_handle import Batch
@@ -12,6 +12,7 @@ from sidelane.client.event_stream import MAX_POLL_INTERVAL, partial_text, stream
 from sidelane.client.file_references import FileReferenceTracker, can_reference_files
 from sidelane.client.maintenance import Maintenance
 from sidelane.client.missing_worker import MissingWorkerCheck
+from sidelane.client.pauses import follow_paused_tasks
 from sidelane.client.submission import batch_spec, raise_if_rejected, rejection_error, submit_batch
 from sidelane.coalescing import CallCoalescer
 from sidelane.files.file import ID_PREFIX
@@ -122,6 +123,10 @@ class Client:
         """
         if ID_PREFIX in text:
             await self._file_references.keep(spec, text)
+
+    async def follow_paused_tasks(self, on_read: Callable[[frozenset[str]], None]) -> None:
+        """Call `on_read` with the names of the paused tasks each time that they have been read, until cancelled."""
+        await follow_paused_tasks(self.store, on_read)
 
     async def known(self, job_ids: Sequence[str]) -> set[str]:
         """Return which of these jobs the store still has."""

@@ -4,8 +4,10 @@ import asyncio
 import logging
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 
+from sidelane.client.pauses import end_pauses
 from sidelane.model.errors import ConfigurationError, StoreError
 from sidelane.model.job import Query, State, with_trace
 from sidelane.model.json_text import dump_json
@@ -27,6 +29,9 @@ IMMEDIATELY = 0.01
 SCHEDULES_INTERVAL = 60.0
 """Seconds after which schedules are read although none is due, because the clock may have stepped back meanwhile."""
 
+PAUSES_INTERVAL = 1.0
+"""Seconds between two looks at whether the time of a pause is over."""
+
 MAX_RUNNING = 1000
 """Running jobs among which those of a dead worker are searched, the newest."""
 
@@ -44,7 +49,8 @@ class Maintenance:
         self._enqueuer = PeriodicEnqueuer(store, telemetry)
         self._max_interval = min(MAX_INTERVAL, lease / 4)
         self._lease = lease
-        self._sweep_at = -math.inf  # all three times are those of the monotonic clock
+        self._sweep_at = -math.inf  # all four times are those of the monotonic clock
+        self._pauses_at = -math.inf
         self._enqueue_at = math.inf
         self._enqueued_at = -math.inf
         self._sweep_retry = RetryUntilAvailable("sweep the store", who="process")
@@ -57,7 +63,9 @@ class Maintenance:
                 await self._enqueue()
             if time.monotonic() >= self._sweep_at:
                 await self._sweep()
-            await asyncio.sleep(min(self._enqueue_at, self._sweep_at) - time.monotonic())
+            if time.monotonic() >= self._pauses_at:
+                await self._end_pauses()
+            await asyncio.sleep(min(self._enqueue_at, self._sweep_at, self._pauses_at) - time.monotonic())
 
     async def _sweep(self) -> None:
         try:
@@ -77,6 +85,11 @@ class Maintenance:
             self._enqueue_at = math.inf
         else:
             self._enqueue_at = min(now + swept.next_firing, max(now, self._enqueued_at + SCHEDULES_INTERVAL))
+
+    async def _end_pauses(self) -> None:
+        with suppress(StoreError):  # the sweeps report it
+            await end_pauses(self._store)
+        self._pauses_at = time.monotonic() + PAUSES_INTERVAL
 
     async def _enqueue(self) -> None:
         try:

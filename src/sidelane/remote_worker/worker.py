@@ -1,7 +1,7 @@
 """Remote worker: runs jobs on a machine without access to the store; receives them as messages and replies with messages."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar
 
@@ -143,6 +143,10 @@ class NullClient:
 
     async def keep_files(self, spec: JobSpec, text: str) -> None:
         """Do nothing, because the lane that dispatched the job keeps the files that the reply names."""
+
+    async def follow_paused_tasks(self, on_read: Callable[[frozenset[str]], None]) -> None:
+        """Report that no task is paused, because the lane that dispatches the jobs knows the pauses."""
+        on_read(frozenset())
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> NoReturn:
         raise LaneNotOpen(NO_STORE)

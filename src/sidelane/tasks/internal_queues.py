@@ -12,14 +12,19 @@ from sidelane.model.queue import Queue
 CALLBACK_QUEUE = "sidelane.callbacks"
 DISPATCH_QUEUE = "sidelane.sending"
 FILE_QUEUE = "sidelane.files"
-"""Queues of callbacks, of dispatches to external workers, and of the cleanup of removed jobs' files."""
+BULK_QUEUE = "sidelane.bulk"
+"""Queues of callbacks, of dispatches to external workers, of the cleanup of removed jobs' files, and of bulk actions."""
 
 CALLBACK_TASK = "sidelane.callback"
 FILE_CLEANUP_TASK = "sidelane.remove_files"
 """Names of the internal tasks that calls add to their jobs as follow-ups."""
 
+BULK_TASK = "sidelane.bulk_action"
+"""Name of the internal task that runs large bulk actions."""
+
 INTERNAL_QUEUES = {
-    queue.name: queue for queue in (Queue(CALLBACK_QUEUE, 500), Queue(DISPATCH_QUEUE, 100), Queue(FILE_QUEUE, 10))
+    queue.name: queue
+    for queue in (Queue(CALLBACK_QUEUE, 500), Queue(DISPATCH_QUEUE, 100), Queue(FILE_QUEUE, 10), Queue(BULK_QUEUE, 2))
 }
 """Internal queues, each with the concurrency of one worker process. These jobs mostly wait for I/O."""
 

@@ -31,6 +31,7 @@ from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.capacity import QueueShare
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.child_protocol import log_options
+from sidelane.worker.claimable_tasks import ClaimableTasks
 from sidelane.worker.fetcher import JobFetcher
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, HeartbeatSource
 from sidelane.worker.isolation import IsolationWorkers
@@ -109,10 +110,10 @@ class Worker:
         self._isolation = IsolationWorkers(
             registry, settings, name=name, queues=list(self._capacities[0].queues), slots=self._capacities[0].total
         )
-        self._services = background_services(self)
-        self._on_progress = on_progress
+        self._services, self._on_progress = background_services(self), on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
+        self._claimable = ClaimableTasks(client, registry, self._tasks)
         self._started, self._cpu = time.time(), CpuMeter()
         self._last_end = time.monotonic()
         self.finished = 0  # attempts of the user's jobs that have ended
@@ -133,7 +134,7 @@ class Worker:
         )  # fmt: skip
         self._fetchers = [
             JobFetcher(
-                source, share, worker=self.id, lease=settings.lease_duration, tasks=self._tasks, start=self._start,
+                source, share, worker=self.id, lease=settings.lease_duration, tasks=self._claimable.versions, start=self._start,
                 on_isolated=self._isolation.on_claim, release=settings.release,
             )
             for share in shares
@@ -223,6 +224,7 @@ class Worker:
                     group.create_task(self._reporter.run_appends()),
                     group.create_task(self._reporter.run_reports()),
                     group.create_task(self._loop_meter.run()),
+                    group.create_task(self._claimable.run(self._fetchers)),
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()

@@ -66,6 +66,7 @@ class Facts:
     failed: Sequence[JobRecord] = ()
     failed_callbacks: Sequence[JobRecord] = ()
     exits: Sequence[WorkerExit] = ()
+    paused_tasks: Collection[str] = ()
     store: StoreInfo = field(default=UNKNOWN_STORE)
     durability_warnings: Sequence[str] = ()
     samples: Sequence[SizeSample] = ()

@@ -36,6 +36,8 @@ def missed_targets(facts: Facts) -> Iterator[Finding]:
         target = facts.declared.target_waits.get(queue.name)
         if target is None or queue.paused or queue.head_wait is None or queue.head_wait <= target:
             continue
+        if queue.waiting_tasks and queue.waiting_tasks.keys() <= set(facts.paused_tasks):
+            continue
         workers, cause = facts.workers_of(queue.name), _cause(facts, queue, throttled)
         yield Finding(
             key=f"target-wait:{queue.name}",
@@ -132,7 +134,7 @@ def _unknown_tasks(facts: Facts, queue: QueueStats) -> dict[str, int]:
     return {
         task: version
         for task, version in sorted(queue.waiting_tasks.items())
-        if not any(worker.tasks.get(task, 0) >= version for worker in workers)
+        if task not in facts.paused_tasks and not any(worker.tasks.get(task, 0) >= version for worker in workers)
     }
 
 

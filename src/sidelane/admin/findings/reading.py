@@ -12,6 +12,7 @@ from sidelane.admin.findings.memory import MEMORY, Memory, load_memory
 from sidelane.admin.findings.mutes import MUTES, load_mutes
 from sidelane.admin.findings.store_rules import used_size
 from sidelane.client.declarations import DECLARATIONS, load_declarations
+from sidelane.client.pauses import PAUSES, load_pauses
 from sidelane.model.durations import DAY
 from sidelane.model.history import HOUR, MINUTE, HistoryCell, HistoryQuery
 from sidelane.model.job import JobRecord, Query, State
@@ -53,9 +54,9 @@ class FactReader:
         """Read everything that findings are about. Raises `StoreError`."""
         store = self._store
         schedules, values = await asyncio.gather(
-            store.list_schedules(), store.read_values([MEMORY, MUTES, DECLARATIONS])
+            store.list_schedules(), store.read_values([MEMORY, MUTES, DECLARATIONS, PAUSES])
         )
-        now, (remembered, mutes, declarations) = schedules.now, values
+        now, (remembered, mutes, declarations, pauses) = schedules.now, values
         info, queues, workers, limits = await asyncio.gather(
             store.info(), store.stats(), store.workers(), store.limits()
         )
@@ -72,7 +73,7 @@ class FactReader:
             failed=_without_internal(failed), exits=list(worker_exits(exits)), store=info,
             failed_callbacks=[each for each in failed if each.spec.task == CALLBACK_TASK],
             durability_warnings=store.durability_warnings, samples=memory.samples, server_changed=memory.server_changed,
-            alert_error=memory.alerts.error,
+            alert_error=memory.alerts.error, paused_tasks=load_pauses(pauses).tasks.keys(),
         )  # fmt: skip
         memory = memory.with_sample(SizeSample(now, used_size(facts), info.disk_free))
         return Reading(facts=facts, memory=memory, remembered=remembered, mutes=load_mutes(mutes, now))

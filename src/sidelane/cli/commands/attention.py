@@ -12,6 +12,7 @@ from sidelane.admin.actions import ActionResult
 from sidelane.admin.findings.actions import mute_finding, unmute_finding
 from sidelane.admin.findings.evaluation import Attention, findings
 from sidelane.admin.findings.finding import Finding
+from sidelane.cli.changes import change
 from sidelane.cli.locate import open_client, with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
 from sidelane.cli.output.attention import attention_table
@@ -89,20 +90,24 @@ def mute(
     common: Common,
 ) -> None:
     """Send no alerts of a finding for a while, and list it last."""
-    result = with_client(common.settings(), lambda client: _mute(client, key, seconds))
-    print_results([result], as_json=common.as_json, key="key")
+    results = change(common.settings(), "attention.mute", lambda client: _mute(client, key, seconds))
+    print_results(results, as_json=common.as_json, key="key")
 
 
 @commands.command()
 @expand_options
 def unmute(key: Key, *, common: Common) -> None:
     """Let a muted finding count again."""
-    result = with_client(common.settings(), lambda client: unmute_finding(client.store, key))
-    print_results([result], as_json=common.as_json, key="key")
+    results = change(common.settings(), "attention.unmute", lambda client: _unmute(client, key))
+    print_results(results, as_json=common.as_json, key="key")
 
 
-async def _mute(client: Client, key: str, seconds: float) -> ActionResult:
-    return await mute_finding(client.store, key, seconds, known=await findings(client.store))
+async def _mute(client: Client, key: str, seconds: float) -> list[ActionResult]:
+    return [await mute_finding(client.store, key, seconds, known=await findings(client.store))]
+
+
+async def _unmute(client: Client, key: str) -> list[ActionResult]:
+    return [await unmute_finding(client.store, key)]
 
 
 async def _watch(settings: Settings, *, as_json: bool) -> None:

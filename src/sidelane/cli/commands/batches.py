@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from sidelane.admin.actions import cancel_batch
+from sidelane.admin.actions import ActionResult, cancel_batch
 from sidelane.admin.documents import batch_document, follow_up_document
+from sidelane.cli.changes import change
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, print_batch
 from sidelane.cli.output.console import interactive, print_json, stderr
 from sidelane.cli.output.results import print_results
+from sidelane.client.client import Client
 from sidelane.client.event_stream import batch_record, stream_batch
 from sidelane.model.batch import BatchRecord
 from sidelane.model.job import State
@@ -51,8 +53,11 @@ def watch(batch_id: BatchId, *, common: Common) -> None:
 @expand_options
 def cancel(batch_id: BatchId, *, common: Common) -> None:
     """Cancel the rest of a batch: no more jobs can be added, queued ones are cancelled, running ones are asked to stop."""
-    result = with_client(common.settings(), lambda client: cancel_batch(client.store, batch_id))
-    print_results([result], as_json=common.as_json)
+
+    async def act(client: Client) -> list[ActionResult]:
+        return [await cancel_batch(client.store, batch_id)]
+
+    print_results(change(common.settings(), "batch.cancel", act), as_json=common.as_json)
 
 
 async def _watch(store: Store, batch_id: str, view: BatchView) -> BatchRecord:

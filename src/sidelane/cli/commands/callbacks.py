@@ -8,6 +8,7 @@ import typer
 from sidelane.admin.actions import redeliver
 from sidelane.admin.documents import callback_document
 from sidelane.callbacks.status import callbacks_of
+from sidelane.cli.changes import change_jobs
 from sidelane.cli.locate import with_jobs
 from sidelane.cli.options import Common, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
@@ -41,5 +42,5 @@ def show(job_id: JobId, *, common: Common) -> None:
 @expand_options
 def redeliver_(ids: Ids, *, common: Common) -> None:
     """Deliver callbacks again now, whatever their state. Receivers get the same webhook-id as before."""
-    results = with_jobs(common.settings(), ids, redeliver)
+    results = change_jobs(common.settings(), ids, "callback.redeliver", redeliver)
     print_results(results, as_json=common.as_json)

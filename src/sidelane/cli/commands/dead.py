@@ -8,20 +8,20 @@ from rich.text import Text
 
 from sidelane.admin.arguments import check_arguments
 from sidelane.admin.dead_letters import (
-    BulkAction,
     Check,
+    DeadLetterAction,
     DeadLetterFilter,
     Purge,
     Requeue,
-    apply_to_all,
     apply_to_each,
-    count_dead_letters,
+    dead_letters,
     newest_dead_letters,
     not_dead_text,
 )
 from sidelane.admin.documents import error_text, failure_document, job_document
+from sidelane.cli.changes import Reason, bulk_action, change_jobs
 from sidelane.cli.commands.jobs import JobId, show_job
-from sidelane.cli.locate import load_lane, with_client, with_jobs
+from sidelane.cli.locate import load_lane, with_client
 from sidelane.cli.options import (
     INPUT,
     Common,
@@ -34,13 +34,13 @@ from sidelane.cli.options import (
     input_of,
 )
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
-from sidelane.cli.output.results import BulkProgress, confirm, print_results
+from sidelane.cli.output.results import confirm, print_results
 from sidelane.cli.output.states import attempts, one_line
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import relative_time
+from sidelane.client.bulk_actions import BulkKind
 from sidelane.model.job import JobRecord, State
 from sidelane.model.settings import Settings
-from sidelane.processes.exit_code import Exit
 from sidelane.stores.factory import redact_url
 
 COLUMNS = Columns(
@@ -100,6 +100,7 @@ def requeue(
     everything: All = False,
     filters: DeadLetterOptions,
     replacement: Replacement = None,
+    reason: Reason = "",
     yes: Yes = False,
     common: Common,
 ) -> None:
@@ -114,7 +115,7 @@ def requeue(
         check = None if arguments is None else _check(arguments, settings, common.lane)
         _apply_to_each(settings, ids, action, check, as_json=common.as_json)
     else:
-        _apply_to_all(settings, selected, action, yes=yes, as_json=common.as_json)
+        _bulk(common, BulkKind.REQUEUE, filters, selected, reason=reason, yes=yes)
 
 
 @commands.command()
@@ -124,6 +125,7 @@ def purge(
     *,
     everything: All = False,
     filters: DeadLetterOptions,
+    reason: Reason = "",
     yes: Yes = False,
     common: Common,
 ) -> None:
@@ -132,10 +134,11 @@ def purge(
     _require_ids_or_all(ids, selected, everything=everything)
     settings, action = common.settings(), Purge()
     if ids:
-        confirm(action.question(_count_text(len(ids))), yes=yes)
+        items = "1 dead letter" if len(ids) == 1 else f"{len(ids):,} dead letters"
+        confirm(f"Permanently delete {items}?", yes=yes)
         _apply_to_each(settings, ids, action, None, as_json=common.as_json)
     else:
-        _apply_to_all(settings, selected, action, yes=yes, as_json=common.as_json)
+        _bulk(common, BulkKind.PURGE, filters, selected, reason=reason, yes=yes)
 
 
 def _require_ids_or_all(ids: list[str] | None, selected: DeadLetterFilter, *, everything: bool) -> None:
@@ -152,36 +155,20 @@ def _check(arguments: str, settings: Settings, lane: str | None) -> Check:
 
 
 def _apply_to_each(
-    settings: Settings, ids: list[str], action: BulkAction, check: Check | None, *, as_json: bool
+    settings: Settings, ids: list[str], action: DeadLetterAction, check: Check | None, *, as_json: bool
 ) -> None:
-    results = with_jobs(settings, ids, lambda client, full: apply_to_each(client.store, full, action, check))
+    name = f"dead.{action.past_tense}"
+    results = change_jobs(settings, ids, name, lambda client, full: apply_to_each(client.store, full, action, check))
     print_results(results, as_json=as_json)
 
 
-def _apply_to_all(
-    settings: Settings, selected: DeadLetterFilter, action: BulkAction, *, yes: bool, as_json: bool
+def _bulk(
+    common: Common, kind: BulkKind, filters: DeadLetterOptions, selected: DeadLetterFilter, *, reason: str, yes: bool
 ) -> None:
-    """Apply an action to all matching dead letters, after the user has seen their number and confirmed."""
-    if not yes:
-        count = with_client(settings, lambda client: count_dead_letters(client.store, selected))
-        if not count:
-            _print_none(settings)
-            return
-        confirm(action.question(_count_text(count)), yes=False)
-    progress = BulkProgress(action.past_tense, ("dead letter", "dead letters"))
-    try:
-        with_client(settings, lambda client: progress.track(apply_to_all(client.store, selected, action)))
-    finally:  # after an interruption too, because the changes so far remain
-        if as_json:
-            print_json(progress.document())
-        else:
-            progress.print()
-    if progress.errors:
-        raise typer.Exit(Exit.FAILED)
-
-
-def _count_text(count: int) -> str:
-    return "1 dead letter" if count == 1 else f"{count:,} dead letters"
+    bulk_action(
+        common.settings(), kind, lambda store: dead_letters(store, selected), noun="dead letter", chosen=filters.chosen(),
+        reason=reason, yes=yes, as_json=common.as_json,
+    )  # fmt: skip
 
 
 def _print_none(settings: Settings) -> None:

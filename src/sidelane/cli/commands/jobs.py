@@ -1,20 +1,22 @@
 """`sidelane jobs`: list, show, explain, watch, submit, cancel and requeue jobs, and show what they logged and where they are."""
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from sidelane.admin.actions import ActionResult, cancel_each, cancel_jobs, duplicate_job, requeue_jobs, submit_job
+from sidelane.admin.actions import ActionResult, Status, cancel_jobs, duplicate_job, requeue_jobs, submit_job
 from sidelane.admin.arguments import check_arguments, users_tasks
+from sidelane.admin.bulk import chosen_jobs, filtered_jobs
 from sidelane.admin.documents import Document, job_document
 from sidelane.admin.job_logs import job_logs
-from sidelane.admin.jobs import job_detail, job_ids_of, list_jobs, situation_of
+from sidelane.admin.jobs import job_detail, list_jobs, situation_of
 from sidelane.admin.stack import DEFAULT_TIMEOUT, MAX_TIMEOUT, job_stack
 from sidelane.admin.why import explain, explanation_document
+from sidelane.cli.changes import Reason, bulk_action, change_jobs, keep_line
 from sidelane.cli.locate import load_lane, with_client, with_jobs
 from sidelane.cli.options import (
     INPUT,
@@ -31,12 +33,14 @@ from sidelane.cli.output.console import output, print_json, print_json_line, std
 from sidelane.cli.output.job_detail import print_explanation, print_job, print_stack
 from sidelane.cli.output.job_logs import JobLogPrinter
 from sidelane.cli.output.job_table import jobs_table
-from sidelane.cli.output.results import CHECK, confirm, print_cancelled, print_results
+from sidelane.cli.output.results import CHECK, print_results
 from sidelane.cli.output.watch import JsonView, TerminalView, watch_job
+from sidelane.client.bulk_actions import BulkKind
 from sidelane.client.client import Client
 from sidelane.model.job import JobRecord, State
 from sidelane.model.options import OptionFields
 from sidelane.processes.exit_code import Exit
+from sidelane.stores.contract import Store
 from sidelane.stores.factory import redact_url
 
 commands = typer.Typer(
@@ -47,7 +51,8 @@ commands = typer.Typer(
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="Id of a job, or its first characters.", show_default=False)]
 JobIds = Annotated[
-    list[str], typer.Argument(metavar="ID...", help="Ids of jobs, or their first characters.", show_default=False)
+    list[str] | None,
+    typer.Argument(metavar="ID...", help="Ids of jobs, or their first characters; or --all.", show_default=False),
 ]
 
 
@@ -167,46 +172,87 @@ def logs(
 @commands.command()
 @expand_options
 def cancel(
-    job_ids: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="ID...", help="Ids of jobs, or their first characters; or --all.", show_default=False),
-    ] = None,
+    job_ids: JobIds = None,
     *,
     everything: Annotated[
         bool, typer.Option("--all", help="All unfinished jobs that match the filters.", show_default=False)
     ] = False,
     filters: JobFilterOptions,
+    reason: Reason = "",
     yes: Yes = False,
     common: Common,
 ) -> None:
     """Cancel jobs: queued ones at once; running ones are asked to stop. With --all: those that match now, after a confirmation."""
     selected, settings = filters.selected().unfinished(), common.settings()
-    if bool(job_ids) == everything or (job_ids and filters != JobFilterOptions()):
-        raise typer.BadParameter("give ids, or --all (the filters apply to it).", param_hint="ID...")
+    _require_ids_or_all(job_ids, filters, everything=everything)
     if job_ids:
-        results = with_jobs(settings, job_ids, lambda client, ids: cancel_jobs(client.store, ids))
+        results = change_jobs(settings, job_ids, "job.cancel", lambda client, ids: cancel_jobs(client.store, ids))
         print_results(results, as_json=common.as_json)
         return
-    chosen = with_client(settings, lambda client: job_ids_of(client.store, selected))
-    if chosen:
-        confirm(f"Cancel {len(chosen):,} {'job' if len(chosen) == 1 else 'jobs'}{filters.chosen()}?", yes=yes)
-    counts = with_client(settings, lambda client: cancel_each(client.store, chosen))
-    print_cancelled(counts, as_json=common.as_json)
+    bulk_action(
+        settings, BulkKind.CANCEL, lambda store: filtered_jobs(store, selected), noun="job", chosen=filters.chosen(),
+        reason=reason, yes=yes, as_json=common.as_json,
+    )  # fmt: skip
 
 
 @commands.command()
 @expand_options
-def requeue(job_ids: JobIds, *, replacement: Replacement = None, common: Common) -> None:
+def requeue(
+    job_ids: JobIds = None,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All finished jobs that match the filters.", show_default=False)
+    ] = False,
+    filters: JobFilterOptions,
+    replacement: Replacement = None,
+    reason: Reason = "",
+    yes: Yes = False,
+    common: Common,
+) -> None:
     """Return finished jobs to their queues, with fresh retry budgets; with --input, a single one with new arguments."""
-    if replacement is not None and len(job_ids) != 1:
+    _require_ids_or_all(job_ids, filters, everything=everything)
+    if replacement is not None and len(job_ids or ()) != 1:
         raise typer.BadParameter("new arguments are for exactly one job: give its ID.", param_hint=INPUT)
     arguments = None if replacement is None else input_of(replacement)
+    settings, selected = common.settings(), filters.selected()
 
     async def action(client: Client, ids: list[str]) -> list[ActionResult]:
         await _check(client, ids[0], arguments, common)
         return await requeue_jobs(client.store, ids, arguments=arguments)
 
-    print_results(with_jobs(common.settings(), job_ids, action), as_json=common.as_json)
+    if job_ids:
+        print_results(change_jobs(settings, job_ids, "job.requeue", action), as_json=common.as_json)
+    bulk_action(
+        settings, BulkKind.REQUEUE, lambda store: filtered_jobs(store, selected), noun="job", chosen=filters.chosen(),
+        reason=reason, yes=yes, as_json=common.as_json,
+    )  # fmt: skip
+
+
+@commands.command()
+@expand_options
+def purge(
+    job_ids: JobIds = None,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All finished jobs that match the filters.", show_default=False)
+    ] = False,
+    filters: JobFilterOptions,
+    reason: Reason = "",
+    yes: Yes = False,
+    common: Common,
+) -> None:
+    """Delete finished jobs with their logs now, before their retention expires. This cannot be undone."""
+    _require_ids_or_all(job_ids, filters, everything=everything)
+    settings, selected = common.settings(), filters.selected()
+    ids = with_jobs(settings, job_ids, _ids) if job_ids else []
+
+    def pages(store: Store) -> AsyncIterator[Sequence[JobRecord]]:
+        return chosen_jobs(store, ids) if ids else filtered_jobs(store, selected)
+
+    bulk_action(
+        settings, BulkKind.PURGE, pages, noun="job", chosen=", ".join(ids) or filters.chosen(), reason=reason, yes=yes,
+        as_json=common.as_json,
+    )  # fmt: skip
 
 
 @commands.command()
@@ -217,7 +263,9 @@ def duplicate(job_id: JobId, *, replacement: Replacement = None, common: Common)
 
     async def action(client: Client, ids: list[str]) -> JobRecord:
         await _check(client, ids[0], arguments, common)
-        return await duplicate_job(client, ids[0], arguments)
+        copy = await duplicate_job(client, ids[0], arguments)
+        await keep_line(client.store, "job.duplicate", [ActionResult(ids[0], Status.DONE, f"{copy.id} submitted")])
+        return copy
 
     _print_submitted(with_jobs(common.settings(), [job_id], action), common)
 
@@ -245,8 +293,23 @@ def submit(
         options["user"] = user
     if key is not None:
         options["key"] = key
-    record = with_client(common.settings(), lambda client: submit_job(client, found, text, **options))
-    _print_submitted(record, common)
+
+    async def action(client: Client) -> JobRecord:
+        record = await submit_job(client, found, text, **options)
+        await keep_line(client.store, "job.submit", [ActionResult(task, Status.DONE, f"{record.id} submitted")])
+        return record
+
+    _print_submitted(with_client(common.settings(), action), common)
+
+
+def _require_ids_or_all(ids: list[str] | None, filters: JobFilterOptions, *, everything: bool) -> None:
+    """Raise `typer.BadParameter` unless either ids or --all are given."""
+    if bool(ids) == everything or (ids and filters != JobFilterOptions()):
+        raise typer.BadParameter("give ids, or --all (the filters apply to it).", param_hint="ID...")
+
+
+async def _ids(client: Client, ids: list[str]) -> list[str]:
+    return ids
 
 
 async def _check(client: Client, job_id: str, arguments: str | None, common: Common) -> None:

@@ -1,7 +1,7 @@
 """`sidelane queues`: list, show, pause, resume and drain queues."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Annotated, Self
 
 import typer
@@ -13,7 +13,9 @@ from sidelane.admin.actions import ActionResult
 from sidelane.admin.actions import Status as ActionStatus
 from sidelane.admin.documents import queue_document
 from sidelane.admin.figures import history_document, read_history
+from sidelane.admin.pauses import PauseRequest, pause_document, pause_text
 from sidelane.admin.queue_overview import Line, QueueOverview, overview_document, read_line, read_overview
+from sidelane.cli.changes import PauseOptions, change, operator_name
 from sidelane.cli.commands.workers import warn_without_worker
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, HistorySince, expand_options
@@ -24,8 +26,10 @@ from sidelane.cli.output.results import print_results
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, format_rate
 from sidelane.client.client import Client
+from sidelane.client.pauses import Pause, Pauses, read_pauses
 from sidelane.model.settings import Settings
 from sidelane.model.worker import QueueStats, WorkerInfo
+from sidelane.stores.contract import Store
 from sidelane.stores.factory import redact_url
 
 COLUMNS = Columns(
@@ -61,9 +65,11 @@ def list_(*, since: HistorySince = None, common: Common) -> None:
         else:
             print_queues(history)
         return
-    found, workers = with_client(settings, lambda client: queues.list_queues(client.store))
+    found, workers, pauses = with_client(settings, lambda client: _read(client.store))
     if common.as_json:
-        print_json([queue_document(queue, workers) for queue in found])
+        print_json(
+            [{**queue_document(queue, workers), "pause": pause_document(_pause_of(queue, pauses))} for queue in found]
+        )
         return
     if not found:
         stderr().print(f"No queue in {redact_url(settings.store)} yet.", style="dim")
@@ -71,6 +77,9 @@ def list_(*, since: HistorySince = None, common: Common) -> None:
     console = output()
     write(console, fit_table(console, COLUMNS, [_row(queue, workers) for queue in found]))
     warn_without_worker(found, workers)
+    for queue in found:
+        if (pause := _pause_of(queue, pauses)) and (text := pause_text(pause, time.time())):
+            stderr().print(f"{queue.name} is paused {text}", style="dim", markup=False, highlight=False)
     if paused := [queue.name for queue in found if queue.paused and queue.queued]:
         message = f"jobs wait in paused queues; start them with `sidelane queues resume {' '.join(paused)}`"
         stderr().print(warning(message))
@@ -102,16 +111,20 @@ def show(
 
 @commands.command()
 @expand_options
-def pause(names: Names, *, common: Common) -> None:
+def pause(names: Names, *, options: PauseOptions, common: Common) -> None:
     """Start no more jobs of these queues, on any worker. Running jobs go on; jobs can still be submitted."""
-    print_results(_set_paused(common.settings(), names, paused=True), as_json=common.as_json, key="name")
+    results = _pause(common.settings(), names, options.request())
+    print_results(results, as_json=common.as_json, key="name")
 
 
 @commands.command()
 @expand_options
 def resume(names: Names, *, common: Common) -> None:
     """Let jobs of these queues start again, on all workers."""
-    print_results(_set_paused(common.settings(), names, paused=False), as_json=common.as_json, key="name")
+    results = change(
+        common.settings(), "queue.resume", lambda client: queues.set_paused(client.store, names, paused=False)
+    )
+    print_results(results, as_json=common.as_json, key="name")
 
 
 @commands.command()
@@ -130,7 +143,7 @@ def drain(
     The exit code is 1 if jobs still run after --timeout.
     """
     settings = common.settings()
-    results = _set_paused(settings, names, paused=True)
+    results = _pause(settings, names, PauseRequest(by=operator_name()))
     paused = [result.name for result in results if result.status is ActionStatus.DONE]
     try:
         left = _drain(settings, paused, timeout) if paused else {}
@@ -171,13 +184,25 @@ class DrainView:
         self._printed = running
 
 
+def _pause(settings: Settings, names: Sequence[str], request: PauseRequest) -> list[ActionResult]:
+    def act(client: Client) -> Awaitable[list[ActionResult]]:
+        return queues.set_paused(client.store, names, paused=True, request=request)
+
+    return change(settings, "queue.pause", act, reason=request.reason)
+
+
+async def _read(store: Store) -> tuple[list[QueueStats], list[WorkerInfo], Pauses]:
+    return *await queues.list_queues(store), await read_pauses(store)
+
+
+def _pause_of(queue: QueueStats, pauses: Pauses) -> Pause | None:
+    """Return the pause of a queue, which the store itself must also have paused."""
+    return pauses.queues.get(queue.name) if queue.paused else None
+
+
 async def _overview(client: Client, name: str) -> tuple[QueueOverview | None, Line, Sequence[WorkerInfo]]:
     store = client.store
     return await read_overview(store, name), await read_line(store, name, time.time()), await store.workers()
-
-
-def _set_paused(settings: Settings, names: Sequence[str], *, paused: bool) -> list[ActionResult]:
-    return with_client(settings, lambda client: queues.set_paused(client.store, names, paused=paused))
 
 
 def _drain(settings: Settings, names: Sequence[str], timeout: float | None) -> dict[str, int]:

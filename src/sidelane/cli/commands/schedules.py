@@ -7,14 +7,18 @@ import typer
 from rich.text import Text
 
 from sidelane.admin import schedules
+from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.documents import job_document, schedule_document
 from sidelane.admin.schedule_text import schedule_text
+from sidelane.cli.changes import change, keep_line
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.cli.output.results import print_results
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
+from sidelane.client.client import Client
+from sidelane.model.job import JobRecord
 from sidelane.model.schedule import Schedule, ScheduleRecord
 from sidelane.stores.factory import redact_url
 
@@ -75,7 +79,7 @@ def disable(names: Names, *, common: Common) -> None:
 @expand_options
 def run(name: Name, *, common: Common) -> None:
     """Submit a schedule's job now, and print the job's id. The scheduled times do not change."""
-    record, created = with_client(common.settings(), lambda client: schedules.run_now(client, name))
+    record, created = with_client(common.settings(), lambda client: _run(client, name))
     if not created:
         stderr().print(warning("nothing was submitted: an unfinished job, whose id follows, has the same unique key"))
     if common.as_json:
@@ -88,12 +92,22 @@ def run(name: Name, *, common: Common) -> None:
 @expand_options
 def forget(name: Name, *, common: Common) -> None:
     """Delete a schedule that no program declares any more. A program that declares it adds it again when it starts."""
-    results = with_client(common.settings(), lambda client: schedules.forget(client.store, [name]))
+    results = change(common.settings(), "schedule.forget", lambda client: schedules.forget(client.store, [name]))
     print_results(results, as_json=common.as_json, key="name")
 
 
+async def _run(client: Client, name: str) -> tuple[JobRecord, bool]:
+    record, created = await schedules.run_now(client, name)
+    message = f"{record.id} {'submitted' if created else 'was submitted before'}"
+    await keep_line(client.store, "schedule.run", [ActionResult(name, Status.DONE, message)])
+    return record, created
+
+
 def _set_enabled(common: Common, names: list[str], *, enabled: bool) -> None:
-    results = with_client(common.settings(), lambda client: schedules.set_enabled(client.store, names, enabled=enabled))
+    action = "schedule.enable" if enabled else "schedule.disable"
+    results = change(
+        common.settings(), action, lambda client: schedules.set_enabled(client.store, names, enabled=enabled)
+    )
     print_results(results, as_json=common.as_json, key="name")
 
 

@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.store import Backup, StoreState, make_backup, store_state
+from sidelane.cli.changes import keep_line
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, Yes, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
@@ -105,6 +107,7 @@ async def _vacuum(client: Client) -> StoreInfo | None:
     except NotSupported as reason:
         stderr().print(str(reason))
         return None
+    await keep_line(client.store, "store.vacuum", [ActionResult("store", Status.DONE, "vacuumed")])
     return await client.store.info()
 
 

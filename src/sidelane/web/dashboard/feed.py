@@ -8,6 +8,7 @@ from typing import Any, Final
 from sidelane.admin.findings.finding import Finding
 from sidelane.model.errors import StoreError
 from sidelane.model.job import JobRecord, Query
+from sidelane.tasks.internal_queues import BULK_QUEUE
 from sidelane.web.dashboard.reads import SharedReads
 
 INTERVAL: Final = 0.5
@@ -16,8 +17,8 @@ INTERVAL: Final = 0.5
 SLOW_EVERY: Final = 10
 """Looks after which also findings are read."""
 
-JOBS, QUEUES, WORKERS, FINDINGS, STORE = "jobs", "queues", "workers", "findings", "store"
-"""What may change. `STORE` changes when the store goes away and when it is back."""
+JOBS, QUEUES, WORKERS, FINDINGS, BULK, STORE = "jobs", "queues", "workers", "findings", "bulk", "store"
+"""What may change. `BULK` changes at each look while a bulk action runs, and `STORE` when the store goes away and is back."""
 
 
 class Feed:
@@ -62,6 +63,7 @@ class Feed:
             found[QUEUES] = [(each.name, each.paused, each.queued, each.running) for each in stats]
             found[WORKERS] = [(each.id, each.running, each.health) for each in workers]
             found[JOBS] = found[QUEUES], await self._newest_job()
+            found[BULK] = self._looks if any(each.name == BULK_QUEUE and each.running for each in stats) else None
             if self._looks % SLOW_EVERY == 0:
                 found[FINDINGS] = _essentials(await self._reads.findings())
             found[STORE] = "here"

@@ -17,6 +17,7 @@ from sidelane.admin.findings.finding import Finding
 from sidelane.admin.queue_overview import Line, jobs_waiting_for_limits, read_line
 from sidelane.admin.workers import read_exits, running_jobs
 from sidelane.client.declarations import DECLARATIONS, load_declarations
+from sidelane.client.pauses import Pauses, read_pauses
 from sidelane.model.batch import BatchRecord
 from sidelane.model.durations import DAY
 from sidelane.model.job import JobRecord
@@ -99,6 +100,10 @@ class SharedReads:
         """Return the declared target wait in seconds of each queue that has one."""
         (declared,) = await self._shared("declared", FINDINGS_FOR, lambda: self.store.read_values([DECLARATIONS]))
         return load_declarations(declared).target_waits
+
+    async def pauses(self) -> Pauses:
+        """Return the pauses of queues and tasks."""
+        return await self._shared("pauses", STATS_FOR, lambda: read_pauses(self.store))
 
     async def jobs_waiting_for_limits(self) -> Sequence[JobRecord]:
         """Return the newest jobs that wait for a limit."""

@@ -13,7 +13,9 @@ from sidelane.web.dashboard.assets import serve_asset
 from sidelane.web.dashboard.operators import OperatorDependency, Permission, Role, by_role
 from sidelane.web.dashboard.pages import (
     attention,
+    audit,
     batches,
+    bulk,
     callbacks,
     dead,
     job,
@@ -42,6 +44,7 @@ from sidelane.web.sse import SseResponse, retry_field, sse_frame
 
 PAGES: Final = (
     attention, queues, jobs, job_forms, job, tasks, workers, schedules, dead, limits, batches, callbacks, messages,
+    bulk, audit,
 )  # fmt: skip
 """The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 

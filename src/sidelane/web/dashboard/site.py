@@ -1,5 +1,6 @@
 """Site: what all pages of one dashboard share, and the view of one request."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.datastructures import FormData
 
+from sidelane.admin.audit import AuditLine, record
 from sidelane.admin.findings.finding import Severity
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
@@ -21,8 +23,10 @@ from sidelane.stores.contract import Store
 from sidelane.web.dashboard.feed import Feed
 from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Operator, OperatorDependency, Permission
 from sidelane.web.dashboard.reads import SharedReads
-from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render
+from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render, translate
 from sidelane.web.dashboard.sessions import Sessions
+
+logger = logging.getLogger(__name__)
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
@@ -106,7 +110,7 @@ class Site:
     def post(self, path: str, act: "Handler", *, action: str | None) -> None:
         """Add an action, e.g. "queue.pause". Its requests must come from pages of this dashboard, and from who may do it.
 
-        None is for what concerns only the reader.
+        Each request leaves an audit line. None is for what concerns only the reader.
         """
         self._add("POST", path, act, action)
 
@@ -124,7 +128,10 @@ class Site:
         """Answer a person who may not open the dashboard: with the sign-in page, or with how to open the dashboard."""
         if self.sessions is not None and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
             return RedirectResponse(f"{base}sign-in", HTTPStatus.SEE_OTHER)
-        return bare_page(request, "closed.html", HTTPStatus.FORBIDDEN, base=base, configured=self.configured)
+        signed_out = self.sessions is not None and request.method == "POST"
+        return bare_page(
+            request, "closed.html", HTTPStatus.FORBIDDEN, base=base, configured=self.configured, signed_out=signed_out
+        )  # fmt: skip
 
     def _of_store(self) -> tuple[Store, SharedReads, Feed]:
         store = self.lane.client.store
@@ -148,16 +155,22 @@ class Site:
                 )
             view = View(self, request, operator, base=base)
             try:
-                if method == "GET":
-                    return await handler(view)
-                await view.check(action)
-                response = await handler(view)
-                view.reads.forget()
-                return response
+                if method == "POST":
+                    await view.check(action)
             except SidelaneError as error:
                 return await view.error(error)
+            try:
+                response = await handler(view)
+            except SidelaneError as error:
+                view.outcome = str(error)
+                response = await view.error(error)
+            if method == "POST":
+                view.reads.forget()
+            if action is not None:
+                await view.keep_audit_line(action, failed=response.status_code >= HTTPStatus.BAD_REQUEST)
+            return response
 
-        self._router.add_api_route(path, endpoint, methods=[method], include_in_schema=False)
+        self._router.add_api_route(path, endpoint, methods=[method], name=action, include_in_schema=False)
 
 
 class View:
@@ -168,6 +181,8 @@ class View:
         self.request = request
         self.operator = operator
         self.base = base
+        self.target = next(iter(request.path_params.values()), "")  # of the action, for the audit
+        self.outcome = ""  # of the action
         self._form: FormData | None = None
 
     @property
@@ -203,6 +218,10 @@ class View:
             self._form = await self.request.form(max_files=0, max_fields=1000)
         return self._form
 
+    def say(self, text: str, /, **values: object) -> str:
+        """Return a text in the reader's language."""
+        return translate(self.language, text, **values)
+
     def may(self, action: str, target: str = "") -> bool:
         """Return whether the operator may do an action to an object."""
         return self.site.options.may(self.operator, action, target)
@@ -213,8 +232,24 @@ class View:
         site = self.request.headers.get("sec-fetch-site", "same-origin")
         if site != "same-origin" or not await self._is_token(token):
             raise ForeignRequest
-        if action is not None and not self.may(action, next(iter(self.request.path_params.values()), "")):
+        if action is not None:
+            self.require(action, self.target)
+
+    def require(self, action: str, target: str = "") -> None:
+        """Raise `NotAllowed` unless the operator may do an action to an object."""
+        if not self.may(action, target):
             raise NotAllowed(f"{self.operator.name} may not do that here ({action}).")
+
+    async def keep_audit_line(self, action: str, *, failed: bool) -> None:
+        """Keep who did what to which object, why and with which result."""
+        line = AuditLine(
+            by=self.operator.name, action=action, target=self.target, reason=str((await self.form()).get("reason", "")),
+            result=self.outcome, failed=failed,
+        )  # fmt: skip
+        try:
+            await record(self.store, line)
+        except StoreError as error:  # what was done stays done
+            logger.error("an audit line could not be kept (%s): %s", error, line)
 
     async def page(self, template: str, status: int = HTTPStatus.OK, **values: Any) -> Response:
         """Return a page."""
@@ -237,6 +272,7 @@ class View:
 
     def done(self, message: str, *, to: str = "") -> Response:
         """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""
+        self.outcome = message
         came_from = urlsplit(self.request.headers.get("referer", ""))
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base

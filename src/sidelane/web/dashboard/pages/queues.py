@@ -13,6 +13,7 @@ from sidelane.model.errors import SidelaneError
 from sidelane.model.history import Count
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.web.dashboard.charts import PERIODS, Line, TimeChart, chosen_period, per_minute
+from sidelane.web.dashboard.pause_form import pause_request
 from sidelane.web.dashboard.site import Site, View
 
 MAX_USERS: Final = 20
@@ -54,9 +55,10 @@ async def _queue(view: View) -> Response:
         raise UnknownQueue(f"The store has never seen a job or a worker of queue {name[:100]!r}.")
     history = await view.reads.history(PERIODS[period], queue=name)
     chart = history.by_queue().get(name)
-    line = await view.reads.line(name)
+    line, pause = await view.reads.line(name), (await view.reads.pauses()).queues.get(name)
     return await view.page(
-        "queue.html", current="queues", queue=queue, period=period, periods=PERIODS, line=line, users=line.users[:MAX_USERS],
+        "queue.html", current="queues", queue=queue, pause=pause if queue.stats.paused else None,
+        period=period, periods=PERIODS, line=line, users=line.users[:MAX_USERS],
         figures=history.all_queues.figures, tasks=without_internal(history.by_task()), charts=_charts(history) if chart else (),
         workers=[each for each in await view.reads.workers() if name in each.queues],
     )  # fmt: skip
@@ -81,7 +83,8 @@ def _charts(history: History) -> list[TimeChart]:
 
 
 async def _pause(view: View) -> Response:
-    (result,) = await set_paused(view.store, [view.path("name")], paused=True)
+    request = await pause_request(view)
+    (result,) = await set_paused(view.store, [view.path("name")], paused=True, request=request)
     return view.done(f"{result.name}: {result.message}")
 
 
@@ -93,7 +96,7 @@ async def _resume(view: View) -> Response:
 async def _drain(view: View) -> Response:
     """Pause a queue and tell whether its jobs still run. The page shows when none does."""
     name = view.path("name")
-    (paused,) = await set_paused(view.store, [name], paused=True)
+    (paused,) = await set_paused(view.store, [name], paused=True, request=await pause_request(view))
     left = await wait_until_drained(view.store, [name], 0, lambda running: None)
     result = drain_result(paused, left)
     return view.done(f"{result.name}: {result.message}")

@@ -22,7 +22,7 @@ let opened = false;
 let pointed = 0;
 const waiting = new Set();
 
-const EVERYTHING = ["jobs", "queues", "workers", "findings", "store"];
+const EVERYTHING = ["jobs", "queues", "workers", "findings", "bulk", "store"];
 
 // A store that goes away or is back concerns every page that is live.
 function announce(names) {

@@ -1,0 +1,86 @@
+"""Pauses as operators make and see them: of queues and of tasks, with a reason and an end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sidelane.admin.actions import ActionResult, Status
+from sidelane.admin.documents import Document, time_text
+from sidelane.client.pauses import Pause, pause_task, resume_task
+from sidelane.model.durations import duration_text
+from sidelane.model.job import MAX_TEXT
+from sidelane.stores.contract import Store
+from sidelane.tasks.internal_queues import without_internal
+
+MAX_REASON: Final = 200
+"""Characters of a reason that are kept."""
+
+MAX_PAUSE: Final = 90 * 86_400.0
+"""Seconds for which a queue or a task may be paused, unless only a person resumes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRequest:
+    """What an operator says about a pause: who, why, and for how many seconds (None: until somebody resumes it)."""
+
+    by: str = ""
+    reason: str = ""
+    seconds: float | None = None
+
+    def pause(self, now: float) -> Pause:
+        """Return the pause that begins at `now`."""
+        until = None if self.seconds is None else now + min(self.seconds, MAX_PAUSE)
+        return Pause(by=self.by[:MAX_TEXT], reason=self.reason[:MAX_REASON], since=now, until=until)
+
+    @property
+    def duration(self) -> str:
+        """The duration as the rest of a sentence, e.g. " for 2 h", or "" without an end."""
+        return "" if self.seconds is None else f" for {duration_text(self.seconds)}"
+
+
+NO_DETAILS: Final = PauseRequest()
+"""A pause without a name, a reason and an end."""
+
+
+def pause_text(pause: Pause, now: float) -> str:
+    """Return who paused, why and for how long yet, e.g. "by ann, "SMTP moves", 46 min left"."""
+    parts = [f"by {pause.by}" if pause.by else "", f'"{pause.reason}"' if pause.reason else ""]
+    parts.append("" if pause.until is None else f"{duration_text(max(0.0, pause.until - now))} left")
+    return ", ".join(filter(None, parts))
+
+
+def pause_document(pause: Pause | None) -> Document | None:
+    """Return a pause as JSON, or None."""
+    if pause is None:
+        return None
+    return {
+        "by": pause.by or None,
+        "reason": pause.reason or None,
+        "since": time_text(pause.since),
+        "until": time_text(pause.until),
+    }
+
+
+async def set_tasks_paused(
+    store: Store, names: Sequence[str], *, paused: bool, request: PauseRequest = NO_DETAILS
+) -> list[ActionResult]:
+    """Pause or resume tasks. Their running jobs go on. A task that no live worker has can only be resumed."""
+    known = without_internal({name: 0 for worker in await store.workers() for name in worker.tasks})
+    now = (await store.list_schedules()).now
+    return [
+        await _pause(store, name, request, now, sorted(known)) if paused else await _resume(store, name)
+        for name in dict.fromkeys(names)
+    ]
+
+
+async def _pause(store: Store, name: str, request: PauseRequest, now: float, known: Sequence[str]) -> ActionResult:
+    if name not in known:
+        others = f"known tasks: {', '.join(known)}" if known else "no worker runs"
+        return ActionResult(name, Status.NOT_FOUND, f"no live worker has a task of this name; {others}")
+    before = await pause_task(store, name, request.pause(now))
+    return ActionResult(name, Status.DONE, f"paused{request.duration}" if before is None else "paused already; changed")
+
+
+async def _resume(store: Store, name: str) -> ActionResult:
+    before = await resume_task(store, name)
+    return ActionResult(name, Status.DONE, "not paused" if before is None else "resumed")

@@ -1,0 +1,164 @@
+"""Pauses of queues and tasks: who paused them, why, and until when. A pause whose time is over ends by itself."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Final
+
+from sidelane.model.errors import SidelaneError, StoreError, StoreUnavailable
+from sidelane.model.json_text import dump_json
+from sidelane.model.shared_state import MAX_VALUE, ValueChange, VersionedValue
+from sidelane.stores.contract import Store, value_topic
+
+PAUSES: Final = "pauses"
+"""Name of the versioned value. The store itself also knows which queues are paused, and has the last word on these."""
+
+TRIES: Final = 10
+"""Tries to save, in case other operators pause at the same moment."""
+
+READ_INTERVAL: Final = 1.0
+"""Seconds after which workers read the pauses again without a notification."""
+
+logger = logging.getLogger(__name__)
+
+
+class TooManyPauses(SidelaneError):
+    """Too many queues and tasks are paused with long reasons. Resume some of them first."""
+
+    status = 409
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pause:
+    """One pause. Times are seconds since 1970 by the store's clock; `until` is None for a pause that only a person ends."""
+
+    by: str = ""
+    reason: str = ""
+    since: float
+    until: float | None = None
+
+    def is_over(self, now: float) -> bool:
+        return self.until is not None and self.until <= now
+
+
+@dataclass(frozen=True, slots=True)
+class Pauses:
+    """The pauses by queue and by task."""
+
+    queues: Mapping[str, Pause] = field(default_factory=dict)
+    tasks: Mapping[str, Pause] = field(default_factory=dict)
+
+    def remaining(self, now: float) -> "Pauses":
+        """Return the pauses that are not over."""
+        return Pauses(
+            {name: pause for name, pause in self.queues.items() if not pause.is_over(now)},
+            {name: pause for name, pause in self.tasks.items() if not pause.is_over(now)},
+        )
+
+    def dump(self) -> str:
+        """Return the text of the value."""
+        return dump_json(
+            {
+                "queues": {name: asdict(pause) for name, pause in self.queues.items()},
+                "tasks": {name: asdict(pause) for name, pause in self.tasks.items()},
+            }
+        )
+
+
+def load_pauses(value: VersionedValue | None) -> Pauses:
+    """Return the pauses of the stored value, which does not exist before the first pause."""
+    if value is None:
+        return Pauses()
+    found = json.loads(value.text)
+    queues, tasks = (
+        {name: Pause(**pause) for name, pause in found[each].items()} for each in ("queues", "tasks")
+    )  # fmt: skip
+    return Pauses(queues, tasks)
+
+
+async def read_pauses(store: Store) -> Pauses:
+    """Return the pauses, also those that are over and have not been ended yet. Raises `StoreError`, as all of this module."""
+    (value,) = await store.read_values([PAUSES])
+    return load_pauses(value)
+
+
+async def pause_queue(store: Store, queue: str, pause: Pause) -> None:
+    """Pause a queue, or replace its pause. Raises `TooManyPauses`."""
+    await _change(store, lambda pauses: Pauses({**pauses.queues, queue: pause}, pauses.tasks))
+    await store.pause(queue)
+
+
+async def resume_queue(store: Store, queue: str) -> None:
+    """End the pause of a queue."""
+    await _change(store, lambda pauses: Pauses(_without(pauses.queues, queue), pauses.tasks))
+    await store.pause(queue, paused=False)
+
+
+async def pause_task(store: Store, task: str, pause: Pause) -> Pause | None:
+    """Pause a task, or replace its pause. Return the pause that it had. Raises `TooManyPauses`."""
+    before = await _change(store, lambda pauses: Pauses(pauses.queues, {**pauses.tasks, task: pause}))
+    return before.tasks.get(task)
+
+
+async def resume_task(store: Store, task: str) -> Pause | None:
+    """End the pause of a task. Return the pause that it had."""
+    before = await _change(store, lambda pauses: Pauses(pauses.queues, _without(pauses.tasks, task)))
+    return before.tasks.get(task)
+
+
+async def end_pauses(store: Store) -> None:
+    """End the pauses whose time is over. Any process may do this at any time."""
+    (value,) = await store.read_values([PAUSES])
+    pauses = load_pauses(value)
+    if value is None or all(pause.until is None for pause in (*pauses.queues.values(), *pauses.tasks.values())):
+        return
+    now = (await store.list_schedules()).now
+    remaining = pauses.remaining(now)
+    if remaining == pauses:
+        return
+    over = pauses.queues.keys() - remaining.queues.keys()
+    for queue in over:
+        await store.pause(queue, paused=False)
+    if await store.set_value(ValueChange(name=PAUSES, text=remaining.dump(), replaces=value.version)):
+        names = sorted({*over, *(pauses.tasks.keys() - remaining.tasks.keys())})
+        logger.info("these pauses are over: %s", ", ".join(names))
+        return
+    changed = (await read_pauses(store)).remaining(now)
+    for queue in over & changed.queues.keys():  # an operator has paused it again meanwhile
+        await store.pause(queue)
+
+
+async def follow_paused_tasks(store: Store, on_read: Callable[[frozenset[str]], None]) -> None:
+    """Call `on_read` with the names of the paused tasks each time that they have been read, until cancelled."""
+    while True:
+        try:
+            async with store.watch(value_topic(PAUSES)) as changes:
+                while True:
+                    on_read(frozenset((await read_pauses(store)).tasks))
+                    await changes.wait(READ_INTERVAL)
+        except StoreError as error:  # the claims report it
+            logger.debug("pauses cannot be read: %s", error)
+        await asyncio.sleep(READ_INTERVAL)
+
+
+async def _change(store: Store, change: Callable[[Pauses], Pauses]) -> Pauses:
+    """Change the pauses, and return those before."""
+    for _ in range(TRIES):
+        (value,) = await store.read_values([PAUSES])
+        before = load_pauses(value)
+        after = change(before)
+        if after == before:
+            return before
+        text = after.dump()
+        if len(text.encode()) > MAX_VALUE:
+            raise TooManyPauses
+        replaces = None if value is None else value.version
+        if await store.set_value(ValueChange(name=PAUSES, text=text, replaces=replaces)):
+            return before
+    raise StoreUnavailable("Others change the pauses at the same moment; try again.")
+
+
+def _without(pauses: Mapping[str, Pause], name: str) -> dict[str, Pause]:
+    return {each: pause for each, pause in pauses.items() if each != name}

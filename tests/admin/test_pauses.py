@@ -1,0 +1,86 @@
+"""Pauses of queues and tasks: who, why and until when; a pause that is over ends by itself, once."""
+
+import asyncio
+
+from sidelane.admin.pauses import PauseRequest, pause_text, set_tasks_paused
+from sidelane.admin.queues import set_paused
+from sidelane.client.pauses import Pause, end_pauses, read_pauses
+from sidelane.model.job import JobSpec
+from sidelane.model.worker import WorkerInfo
+from sidelane.stores.contract import Store
+from tests.admin.conftest import BOTH_STORES
+
+ANN = PauseRequest(by="ann", reason="SMTP moves", seconds=3600.0)
+
+
+async def paused(store: Store) -> list[str]:
+    return [queue.name for queue in await store.stats() if queue.paused]
+
+
+async def with_job(store: Store) -> None:
+    await store.submit([JobSpec(id="one", task="send", queue="email")])
+
+
+@BOTH_STORES
+async def test_pause_says_who_why_and_until_when(store: Store) -> None:
+    await with_job(store)
+    (result,) = await set_paused(store, ["email"], paused=True, request=ANN)
+    assert result.message == "paused for 1 h"
+    pause = (await read_pauses(store)).queues["email"]
+    assert pause_text(pause, pause.since) == 'by ann, "SMTP moves", 1 h left'
+    assert await paused(store) == ["email"]
+    await set_paused(store, ["email"], paused=False)
+    assert await paused(store) == []
+    assert (await read_pauses(store)).queues == {}
+
+
+@BOTH_STORES
+async def test_pause_whose_time_is_over_is_ended_by_any_process(store: Store) -> None:
+    await with_job(store)
+    await set_paused(store, ["email"], paused=True, request=PauseRequest(by="ann", seconds=0.05))
+    await end_pauses(store)
+    assert await paused(store) == ["email"]
+    await asyncio.sleep(0.1)
+    await asyncio.gather(*(end_pauses(store) for _ in range(5)))
+    assert await paused(store) == []
+    assert (await read_pauses(store)).queues == {}
+
+
+@BOTH_STORES
+async def test_pause_without_an_end_lasts(store: Store) -> None:
+    await with_job(store)
+    await set_paused(store, ["email"], paused=True)
+    await end_pauses(store)
+    assert await paused(store) == ["email"]
+
+
+@BOTH_STORES
+async def test_queue_that_is_paused_again_while_its_pause_ends_stays_paused(store: Store) -> None:
+    await with_job(store)
+    await set_paused(store, ["email"], paused=True, request=PauseRequest(seconds=0.01))
+    await asyncio.sleep(0.05)
+    for _ in range(20):
+        await asyncio.gather(
+            end_pauses(store), set_paused(store, ["email"], paused=True, request=ANN), end_pauses(store)
+        )
+        assert await paused(store) == ["email"]
+        await set_paused(store, ["email"], paused=True, request=PauseRequest(seconds=0.001))
+        await asyncio.sleep(0.005)
+
+
+@BOTH_STORES
+async def test_operators_who_pause_at_the_same_moment_lose_nothing(store: Store) -> None:
+    worker = WorkerInfo(id="w", name="w", tasks={f"t{number}": 1 for number in range(5)})
+    await store.heartbeat(worker, [], lease=10.0)
+    await asyncio.gather(*(set_tasks_paused(store, [name], paused=True, request=ANN) for name in worker.tasks))
+    assert set((await read_pauses(store)).tasks) == set(worker.tasks)
+
+
+async def test_task_that_no_worker_has_cannot_be_paused(store: Store) -> None:
+    (result,) = await set_tasks_paused(store, ["typo"], paused=True)
+    assert "no live worker has a task of this name" in result.message
+    assert (await read_pauses(store)).tasks == {}
+
+
+def test_text_of_a_pause_without_details_is_empty() -> None:
+    assert pause_text(Pause(since=1.0), 2.0) == ""
