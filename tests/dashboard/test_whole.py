@@ -4,12 +4,15 @@ import asyncio
 import re
 import signal
 from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from typing import Literal
 from urllib.parse import quote
 
 import pytest
 from playwright.async_api import Page, expect
 
+from sidelane.admin import audit, bulk
+from sidelane.model.job import JobRecord, Query
 from sidelane.telemetry import StoreCalled
 from sidelane.web.dashboard.feed import INTERVAL, Feed
 from sidelane.web.dashboard.reads import SharedReads
@@ -35,10 +38,28 @@ async def paths(shop: Shop, text: str) -> list[str]:
     lists = await fill(shop, text)
     job = await shop.tasks["echo"].options(user=text, key=text, labels={"plan": text}).submit(text)
     await job.result(timeout=10)
+    store = shop.lane.client.store
+    await audit.record(store, audit.AuditLine(by=text, action="queue.pause", target=text, reason=text, result=text))
+    action = await bulk.capture(
+        store, bulk.BulkKind.PURGE, _pages(await store.list_jobs(Query())), filter_text=text, by=text
+    )
     segment = quote(text, safe="")
     forms = ["jobs/new", "jobs/new?task=echo", f"jobs/{job.id}/edit", f"jobs/{job.id}/duplicate"]
-    details = [f"queues/{segment}", "queues/chat", "tasks/echo", f"jobs/{job.id}", "jobs/running", "jobs/waiting"]
+    details = [
+        f"queues/{segment}",
+        "queues/chat",
+        "tasks/echo",
+        f"jobs/{job.id}",
+        "jobs/running",
+        "jobs/waiting",
+        "bulk",
+        f"bulk/{action.id}",
+    ]
     return [*dict.fromkeys([*STARTS, *lists, *details, *forms, "jobs/gone"])]
+
+
+async def _pages(records: Sequence[JobRecord]) -> AsyncIterator[Sequence[JobRecord]]:
+    yield records
 
 
 async def weight(page: Page) -> int:
