@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from sidelane.admin import audit, bulk
+from sidelane.client.bulk_actions import BulkKind
 from sidelane.model.job import JobRecord, Query
 from sidelane.telemetry import StoreCalled
 from sidelane.web.dashboard.feed import INTERVAL, Feed
@@ -41,7 +42,7 @@ async def paths(shop: Shop, text: str) -> list[str]:
     store = shop.lane.client.store
     await audit.record(store, audit.AuditLine(by=text, action="queue.pause", target=text, reason=text, result=text))
     action = await bulk.capture(
-        store, bulk.BulkKind.PURGE, _pages(await store.list_jobs(Query())), filter_text=text, by=text
+        store, BulkKind.PURGE, _pages(await store.list_jobs(Query())), filter_text=text, by=text
     )
     segment = quote(text, safe="")
     forms = ["jobs/new", "jobs/new?task=echo", f"jobs/{job.id}/edit", f"jobs/{job.id}/duplicate"]
