@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from sidelane.admin.findings.finding import Finding
@@ -58,7 +57,7 @@ class Feed:
     async def _look(self) -> frozenset[str]:
         """Return what has changed since the last look. The first look of a name finds no change."""
         found: dict[str, Any] = {STORE: "away"}
-        with suppress(StoreError):
+        try:
             stats, workers = await self._reads.stats(), await self._reads.workers()
             found[QUEUES] = [(each.name, each.paused, each.queued, each.running) for each in stats]
             found[WORKERS] = [(each.id, each.running, each.health) for each in workers]
@@ -68,6 +67,8 @@ class Feed:
                 found[FINDINGS] = _essentials(await self._reads.findings())
             found[STORE] = "here"
             self._looks += 1
+        except StoreError:
+            self._reads.forget()  # pages must not show what was read before
         changed = {name for name, value in found.items() if name in self._seen and self._seen[name] != value}
         self._seen |= found
         return frozenset(changed)

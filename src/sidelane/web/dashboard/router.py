@@ -1,9 +1,7 @@
 """The dashboard as a router that an application includes."""
 
-import mimetypes
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from http import HTTPStatus
-from importlib.resources import files
 from typing import Final
 
 from fastapi import APIRouter, Request, Response
@@ -11,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from sidelane.app import Sidelane
 from sidelane.model.json_text import dump_json
 from sidelane.telemetry.events import StreamKind
+from sidelane.web.dashboard.assets import serve_asset
 from sidelane.web.dashboard.operators import OperatorDependency, Permission, Role, by_role
 from sidelane.web.dashboard.pages import (
     attention,
@@ -29,7 +28,7 @@ from sidelane.web.dashboard.pages import (
     tasks,
     workers,
 )
-from sidelane.web.dashboard.rendering import LANGUAGES
+from sidelane.web.dashboard.rendering import LANGUAGES, compile_templates
 from sidelane.web.dashboard.sessions import Sessions
 from sidelane.web.dashboard.site import (
     HEADERS,
@@ -43,10 +42,6 @@ from sidelane.web.dashboard.site import (
 )
 from sidelane.web.sse import SseResponse, retry_field, sse_frame
 
-ASSETS: Final = frozenset(
-    {"charts.js", "dashboard.css", "dashboard.js", "job.js", "htmx.min.js", "uplot.min.js", "uplot.min.css"}
-)
-
 PAGES: Final = (
     attention, queues, jobs, job_forms, job, tasks, workers, schedules, dead, limits, batches, callbacks, messages,
     bulk, audit,
@@ -54,8 +49,6 @@ PAGES: Final = (
 """The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 
 YEAR: Final = 365 * 86_400
-
-ASSET_HEADERS: Final = {"X-Content-Type-Options": "nosniff", "Cache-Control": "public, max-age=3600"}
 
 
 def dashboard(
@@ -78,6 +71,7 @@ def dashboard(
     dashboard is closed. `may` decides which actions an operator may do, by default those of the role.
     `mask` names the fields of inputs and results that are hidden, or decides it by their path. Raises `ConfigurationError`.
     """
+    compile_templates()
     router = APIRouter()
     options = Options(title=title, may=may, mask=_mask_of(mask), trace_url=trace_url)
     passwords = {Role.OPERATOR: password, Role.VIEWER: viewer_password}
@@ -86,7 +80,7 @@ def dashboard(
     site = Site(lane, router, operator=operator, sessions=sessions, options=options)
     if sessions is not None:
         _add_sign_in(router, site, sessions)
-    router.add_api_route("/static/{name}", _asset, methods=["GET"], include_in_schema=False)
+    router.add_api_route("/static/{name}", serve_asset, methods=["GET"], include_in_schema=False)
     site.get("/live", _live)
     site.post("/preferences", _set_preferences, action=None)
     for pages in PAGES:
@@ -114,14 +108,6 @@ def _add_sign_in(router: APIRouter, site: Site, sessions: Sessions) -> None:
     @router.post("/sign-out", include_in_schema=False)
     async def sign_out(request: Request) -> Response:
         return sessions.sign_out(request, "./")
-
-
-async def _asset(name: str) -> Response:
-    """Return a file of the dashboard."""
-    if name not in ASSETS:
-        return Response(status_code=404)
-    content = files("sidelane.web.dashboard").joinpath("static", name).read_bytes()
-    return Response(content, media_type=mimetypes.guess_type(name)[0], headers=ASSET_HEADERS)
 
 
 async def _live(view: View) -> Response:

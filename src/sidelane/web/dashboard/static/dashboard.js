@@ -16,13 +16,17 @@ function showTimes(root) {
   }
 }
 
-// One stream a tab. A hidden tab closes it, and asks for everything once when it is visible again.
+// One stream a tab, which a hidden tab closes. After each gap the page asks for everything once.
 let stream = null;
+let opened = false;
 let pointed = 0;
 const waiting = new Set();
 
+const EVERYTHING = ["jobs", "queues", "workers", "findings", "bulk", "store"];
+
+// A store that goes away or is back concerns every page that is live.
 function announce(names) {
-  for (const name of names) document.body.dispatchEvent(new CustomEvent(`live:${name}`));
+  for (const name of names.includes("store") ? EVERYTHING : names) document.body.dispatchEvent(new CustomEvent(`live:${name}`));
 }
 
 function onChanged(names) {
@@ -32,6 +36,12 @@ function onChanged(names) {
   names.forEach((name) => waiting.add(name));
 }
 
+function onOpen() {
+  document.getElementById("clock").classList.remove("away");
+  if (opened) announce(EVERYTHING);
+  opened = true;
+}
+
 function listen() {
   if (document.hidden) {
     stream?.close();
@@ -39,10 +49,8 @@ function listen() {
   } else if (!stream) {
     stream = new EventSource(document.body.dataset.live);
     stream.addEventListener("changed", (event) => onChanged(JSON.parse(event.data)));
-    stream.addEventListener("open", () => document.getElementById("clock").classList.remove("away"));
+    stream.addEventListener("open", (event) => event.data && onOpen());
     stream.addEventListener("error", () => document.getElementById("clock").classList.add("away"));
-    if (listen.before) announce(["jobs", "queues", "workers", "findings", "bulk", "store"]);
-    listen.before = true;
   }
 }
 
