@@ -1,7 +1,7 @@
 """OTLP exporter: encodes spans and sends them over HTTP as protobuf, as the `OTEL_EXPORTER_OTLP_*` variables say.
 
-https://opentelemetry.io/docs/specs/otlp/. OpenTelemetry's own exporter takes three times as long to encode a span. The event loop
-of its process waits meanwhile.
+https://opentelemetry.io/docs/specs/otlp/. OpenTelemetry's own exporter takes three times as long for a span. The event loop of
+its process waits meanwhile.
 """
 
 import gzip
