@@ -21,6 +21,7 @@ def address(process: CliProcess) -> str:
 
 
 @pytest.mark.system
+@pytest.mark.long
 def test_dashboard_prints_a_password_with_which_an_operator_signs_in(project: Project, driver: StoreDriver) -> None:
     driver.submit("one")
     process = project.start("dashboard", "shop.lane:lane", "--port", "0")

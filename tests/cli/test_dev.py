@@ -91,6 +91,7 @@ def test_open_streams_end_without_a_traceback_when_the_code_changes(project: Pro
 
 
 @pytest.mark.system
+@pytest.mark.long
 def test_broken_code_is_reported_and_restarted_when_fixed(project: Project) -> None:
     project.write("main.py", "this is no python\n")
     dev = project.start("dev", "main:app", "--port", "0")

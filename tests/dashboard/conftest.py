@@ -13,7 +13,9 @@ from tests.contract.servers import RunningServer
 from tests.dashboard.shop import Shop, make_shop
 from tests.web.clients import Server, run_server
 
-BOTH_STORES = pytest.mark.parametrize("store", ["sqlite", "valkey"], indirect=True)
+BOTH_STORES = pytest.mark.parametrize(
+    "store", ["sqlite", pytest.param("valkey", marks=pytest.mark.long)], indirect=True
+)
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +28,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 @pytest.fixture
 def store(request: pytest.FixtureRequest) -> str:
-    """The store's URL; "" is a new SQLite file. Tests with `BOTH_STORES` run on Valkey too."""
+    """The store's URL; "" is a new SQLite file. Tests with `BOTH_STORES` run on Valkey too, with the long ones."""
     if getattr(request, "param", "sqlite") == "sqlite":
         return ""
     server: RunningServer = request.getfixturevalue("valkey")

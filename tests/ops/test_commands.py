@@ -76,6 +76,7 @@ def test_scale_refuses_what_is_no_number(run: Run, text: str) -> None:
     assert "write NAME=N" in refused.output
 
 
+@pytest.mark.long
 def test_two_up_at_once_start_one_supervisor(run: Run, service: Service) -> None:
     both = [run("up", wait=False), run("up", wait=False)]
     codes = sorted(each.exit_code() for each in both)
@@ -110,6 +111,7 @@ def test_foreground_prints_logs_with_prefixes_and_stops_by_a_signal(run: Run, se
     assert service.left() == []
 
 
+@pytest.mark.long
 def test_foreground_ends_if_a_group_ends(run: Run, service: Service, tmp_path: Path) -> None:
     broken = f'[command.broken]\nrun = ["{sys.executable}", "-c", "raise SystemExit(3)"]\nready = {{ log = "never" }}\n'
     (tmp_path / "sidelane.toml").write_text(DESCRIPTION + broken)

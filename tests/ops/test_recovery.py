@@ -74,6 +74,7 @@ def test_twenty_rounds_leave_nothing(service: Service) -> None:
         assert service.left() == []
 
 
+@pytest.mark.long
 def test_up_after_a_killed_supervisor_ends_what_it_left(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidelane.ops.state.STOP_TIMEOUT", 1.0)
     stubborn = service.program("chat", f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}")
@@ -183,6 +184,7 @@ def test_lock_that_was_left_by_a_killed_command_does_not_block_the_next(service:
     assert not service.state.lock_file.exists()
 
 
+@pytest.mark.long
 def test_sockets_move_if_the_path_is_too_long(service: Service) -> None:
     service.state = StateDirectory(service.folder / ("deep" * 20) / ".sidelane")
     folder = private_folder(service.state.path)

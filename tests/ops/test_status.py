@@ -21,6 +21,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
 
 
+@pytest.mark.long
 def test_document_has_groups_processes_and_queues(service: Service) -> None:
     assert service.up(service.worker("chat", processes=2), service.program("model"))
     found = service.status()

@@ -45,6 +45,7 @@ def test_second_up_starts_only_what_is_missing(service: Service) -> None:
     assert "chat is already running" in service.progress.reports
 
 
+@pytest.mark.long
 def test_group_whose_command_changed_is_started_anew(service: Service) -> None:
     assert service.up(service.program("chat"), service.program("mail"))
     before = service.pids()
@@ -55,6 +56,7 @@ def test_group_whose_command_changed_is_started_anew(service: Service) -> None:
     assert "chat has changed (arguments); it is started anew" in service.progress.reports
 
 
+@pytest.mark.long
 def test_changed_number_of_processes_restarts_nothing(service: Service) -> None:
     assert service.up(service.worker("chat"))
     before = service.pids()
@@ -70,6 +72,7 @@ def test_group_that_left_the_description_is_stopped(service: Service) -> None:
     assert "mail is no longer in the description; it is stopped" in service.progress.reports
 
 
+@pytest.mark.long
 def test_group_that_cannot_start_shows_its_log_once_and_is_not_started_again(service: Service) -> None:
     broken = service.program("broken", f"print('no module named shop', flush=True); {EXIT_3}", "--ready-log", "never")
     dependent = service.program("dependent", depends_on=("broken",))

@@ -102,6 +102,7 @@ async def test_every_request_is_answered_and_malformed_ones_are_dead_letters(
 
 
 @pytest.mark.row("R14")
+@pytest.mark.long
 async def test_killed_worker_costs_one_more_attempt_and_the_answer_is_sent_once(
     scenario: ProcessScenario, backend: Backend, pubsub: RunningPubSub
 ) -> None:

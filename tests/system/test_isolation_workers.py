@@ -191,6 +191,7 @@ async def test_stopped_parent_leaves_no_isolated_job_unfinished(scenario: Proces
         assert (record.state, record.attempt) == (State.SUCCEEDED, 3)
 
 
+@pytest.mark.long
 async def test_drained_worker_exits_after_its_isolation_workers(scenario: ProcessScenario) -> None:
     job = await isolated(scenario, shop.work.call(1.5, 1))
     worker = await scenario.worker("w1")

@@ -79,6 +79,7 @@ async def test_event_loop_blocked_for_less_than_a_lease_costs_nothing(scenario: 
     assert not worker.exited
 
 
+@pytest.mark.long
 async def test_worker_that_cannot_reach_the_store_logs_it_and_recovers_without_loss(
     scenario: ProcessScenario, tmp_path: Path
 ) -> None:
