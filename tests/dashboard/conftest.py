@@ -1,38 +1,22 @@
 """Fixtures: a shop whose dashboard runs in uvicorn on this event loop, and Chromium with an open page."""
 
-import secrets
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from playwright.async_api import BrowserContext, ConsoleMessage, Page, async_playwright
 
-from tests.contract.servers import RunningServer
 from tests.dashboard.shop import Shop, make_shop
 from tests.web.clients import Server, run_server
+from tests.web.conftest import store, valkey
+
+__all__ = ["store", "valkey"]
 
 BOTH_STORES = pytest.mark.parametrize(
     "store", ["sqlite", pytest.param("valkey", marks=pytest.mark.long)], indirect=True
 )
-
-
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A Valkey server for the tests that run on both stores."""
-    running = RunningServer("valkey", tmp_path_factory.mktemp("valkey")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def store(request: pytest.FixtureRequest) -> str:
-    """The store's URL; "" is a new SQLite file. Tests with `BOTH_STORES` run on Valkey too, with the long ones."""
-    if getattr(request, "param", "sqlite") == "sqlite":
-        return ""
-    server: RunningServer = request.getfixturevalue("valkey")
-    return server.url(name=secrets.token_hex(4))
 
 
 @pytest.fixture

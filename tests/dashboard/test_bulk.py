@@ -68,7 +68,7 @@ async def test_large_action_runs_as_a_job(server: Server, shop: Shop) -> None:
     captured = await act(server, "bulk", page, action="cancel", scope="all", filter="?user=ann")
     action = captured.headers["location"].removeprefix("./")
     preview = await get(server, action)
-    assert "runs as a job of its own" in text_of(preview)
+    assert "runs as a separate job" in text_of(preview)
     await act(server, f"{action}/cancel", preview, pace="500")
     await shop.lane.client.wait(f"bulk-{action.removeprefix('bulk/')}", timeout=20)
     assert "250 of 250, done" in text_of(await get(server, action))

@@ -155,7 +155,7 @@ async def capture(
 
 
 async def confirm(client: Client, action_id: str, *, by: str, reason: str = "", pace: int | None = None) -> BulkAction:
-    """Do a captured action: at once if it is small, and as a job of its own otherwise. To confirm again changes nothing.
+    """Do a captured action: at once if it is small, otherwise as a separate job. A repeated call changes nothing.
 
     An action whose job has failed goes on. Raises `UnknownBulkAction`.
     """

@@ -222,6 +222,7 @@ def requeue(
 
     if job_ids:
         print_results(change_jobs(settings, job_ids, "job.requeue", action), as_json=common.as_json)
+        return
     bulk_action(
         settings, BulkKind.REQUEUE, lambda store: filtered_jobs(store, selected), noun="job", chosen=filters.chosen(),
         reason=reason, yes=yes, as_json=common.as_json,

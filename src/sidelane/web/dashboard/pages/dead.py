@@ -40,5 +40,5 @@ async def _cause(view: View) -> Response:
 
 
 async def _causes(view: View) -> list[FailureCause]:
-    """Return the causes of the newest dead letters, without callbacks, which have a page of their own."""
+    """Return the causes of the newest dead letters, without callbacks, which have another page."""
     return failure_causes(each for each in await view.reads.dead_letters() if each.spec.task != CALLBACK_TASK)

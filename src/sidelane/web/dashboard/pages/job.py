@@ -127,7 +127,7 @@ async def _requeue(view: View) -> Response:
 
 
 async def _unmask(view: View) -> Response:
-    """Show input and result with their hidden fields, on a page of their own that does not stay open by itself."""
+    """Show input and result with their hidden fields, on a separate page, which is not updated."""
     record = await view.client.record(view.path("id"))
     return await view.page(
         "job_unmasked.html", current="jobs", record=record, arguments=parse_json(record.spec.arguments),
