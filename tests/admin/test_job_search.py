@@ -1,28 +1,14 @@
 """Search of jobs: pages that never look at more than a bounded number of jobs."""
 
-from collections.abc import AsyncIterator
-
-import pytest
-
 from sidelane.admin.job_search import CHUNK_SIZE, MAX_READ, MAX_SEARCHED, FoundJobs, search_jobs
 from sidelane.admin.jobs import JobFilter, JobView
 from sidelane.conformance.stores.actions import submit
 from sidelane.model.job import JobSpec, Query
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
-from sidelane.stores.sqlite.store import SqliteStore
+from tests.admin.clocked_store import clock, store
 
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def store(clock: ManualClock) -> AsyncIterator[Store]:
-    opened = await SqliteStore.open(":memory:", clock)
-    yield opened
-    await opened.close()
+__all__ = ["clock", "store"]
 
 
 def job_filter(query: Query, *views: JobView, since: float | None = None, until: float | None = None) -> JobFilter:

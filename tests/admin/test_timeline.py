@@ -1,7 +1,5 @@
 """Timeline of a job, and where its time went."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from sidelane.admin.timeline import Phase, time_spent, timeline_document, tokens_per_second
@@ -20,19 +18,9 @@ from sidelane.model.history import Usage
 from sidelane.model.outcome import Lost, Retried, Succeeded
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
-from sidelane.stores.sqlite.store import SqliteStore
+from tests.admin.clocked_store import clock, store
 
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def store(clock: ManualClock) -> AsyncIterator[Store]:
-    opened = await SqliteStore.open(":memory:", clock)
-    yield opened
-    await opened.close()
+__all__ = ["clock", "store"]
 
 
 async def test_every_second_of_a_job_belongs_to_a_phase(store: Store, clock: ManualClock) -> None:
