@@ -15,6 +15,7 @@ from sidelane.admin.queue_limits import QueueLimits
 from sidelane.admin.signals import Signal, signals_of
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import duration_text
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.worker import API, WORKER_EXITS
 from sidelane.processes.machine import local_machine
 from sidelane.sizing.fit import Fit
@@ -35,7 +36,6 @@ from sidelane.sizing.services import (
     with_headroom,
 )
 from sidelane.stores.contract import Store
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 FULL_CPU = 0.98
 """Share of a core above which the wait for the CPU cannot be calculated any more."""

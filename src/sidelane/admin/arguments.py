@@ -8,8 +8,8 @@ from sidelane.model.codec import check_size
 from sidelane.model.errors import ArgumentsError, ArgumentsMismatch, UnknownTask
 from sidelane.model.job import JobSpec
 from sidelane.model.json_text import dump_json
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.settings import Settings
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.registry import AnyTask, Registry
 
 EXAMPLES: Mapping[str, Any] = {"string": "", "integer": 0, "number": 0.0, "boolean": False, "array": [], "object": {}}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sidelane.admin.figures import History, Period
 from sidelane.model.history import TEN_MINUTES, Count, HistoryCell, histogram, merged
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
+from sidelane.model.queue import INTERNAL_PREFIX
 
 MIN_JOBS = 30
 """Attempts that must have ended, so that their mean run time says something."""

@@ -22,8 +22,8 @@ from sidelane.model.history import (
     merge,
     merged,
 )
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.stores.contract import Store
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 LONGEST = STEPS[HOUR]
 """Seconds of the longest period that history has."""
@@ -277,6 +277,11 @@ async def read_history(store: Store, seconds: float, *, queue: str | None = None
     period = Period.last(min(seconds, LONGEST), (await store.list_schedules()).now)
     query = HistoryQuery(since=period.since, until=period.until, step=period.step, queue=queue, task=task)
     return History(period, await store.history(query))
+
+
+def cost_text(cost: float) -> str:
+    """Return a cost in the currency of the tasks that report it, e.g. "12.50" or "0.0042"."""
+    return f"{cost:,.2f}" if cost >= 1 else f"{cost:.4f}"
 
 
 def history_document(history: History, kind: str, charts: Mapping[str, Chart]) -> dict[str, Any]:

@@ -23,9 +23,9 @@ from sidelane.callbacks.status import CallbackRecord, callbacks_of
 from sidelane.client.client import Client
 from sidelane.client.event_stream import partial_text
 from sidelane.model.job import UNFINISHED, FollowUp, JobRecord, JobSpec, Query, State
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.worker import QueuePosition
 from sidelane.stores.contract import Store
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 
 class JobView(StrEnum):

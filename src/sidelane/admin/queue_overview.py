@@ -14,9 +14,9 @@ from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import HOUR, MINUTE
 from sidelane.model.history import Count
 from sidelane.model.job import JobRecord, Query, State
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.worker import WORKER, QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 LATELY: Final = 5 * MINUTE
 """Seconds by which rates of arrival and start are computed."""

@@ -14,6 +14,7 @@ from sidelane.model.codec import rfc3339
 from sidelane.model.history import MINUTE, Count, HistoryCell, HistoryQuery, histogram
 from sidelane.model.job import Query, State
 from sidelane.model.json_text import dump_json
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.shared_state import JournalAppend
 from sidelane.model.worker import WORKER, LimitStats, QueueStats, WorkerInfo
 from sidelane.sizing.scaling import (
@@ -26,7 +27,7 @@ from sidelane.sizing.scaling import (
     decide,
 )
 from sidelane.stores.contract import Store
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX, without_internal
+from sidelane.tasks.internal_queues import without_internal
 
 SCALINGS: Final = "scalings"
 """Name of the journal of changes, each a JSON object with the members of `Scaling` except `at`."""

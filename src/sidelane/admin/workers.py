@@ -7,9 +7,9 @@ from typing import Final
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.reading import worker_exits
 from sidelane.model.job import JobRecord, Query, State
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.worker import API, WORKER_EXITS, WorkerInfo
 from sidelane.stores.contract import Store
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 MAX_RUNNING: Final = 500
 """Running jobs that are read to show what each worker runs, the newest."""

@@ -122,13 +122,18 @@ class HistoryQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserUsage:
-    """What one user did in the hour from `at` on. Users that are not among the top of any amount are left out."""
+    """What one user did in the hour from `at` on. Users that are not among the top of any amount are left out.
+
+    `tokens` are those that went in and came out. Internal jobs, e.g. callbacks, count for no user.
+    """
 
     at: float
     user: str
     submitted: int = 0
     refused: int = 0
     run_time: float = 0.0  # seconds
+    tokens: int = 0
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,9 @@ from sidelane.model.limit import LimitPolicy, validate_limits
 
 DEFAULT_QUEUE = "default"
 
+INTERNAL_PREFIX = "sidelane."
+"""Prefix of the names of internal tasks and queues, whose jobs are no user's."""
+
 WEIGHTS = range(1, 1001)
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")

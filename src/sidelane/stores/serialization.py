@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import PydanticSerializationError, to_json
 
 from sidelane.model.batch import BatchSpec
-from sidelane.model.history import MAX_USAGE, Usage
+from sidelane.model.history import MAX_USAGE, Usage, UserUsage
 from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
@@ -46,6 +46,16 @@ def load_usage(input_tokens: int, output_tokens: int, cost_micros: int) -> Usage
         output_tokens=min(output_tokens, MAX_USAGE),
         cost=min(cost_micros / 1_000_000, MAX_USAGE),
     )
+
+
+def load_user_usage(
+    at: float, user: str, submitted: int, refused: int, run_ms: int, tokens: int, cost_micros: int
+) -> UserUsage:
+    """Return what a user did in an hour, from the amounts that a store adds up."""
+    return UserUsage(
+        at=at, user=user, submitted=submitted, refused=refused, run_time=run_ms / 1000, tokens=tokens,
+        cost=cost_micros / 1_000_000,
+    )  # fmt: skip
 
 
 _WORKER_FIELDS = frozenset(field.name for field in fields(WorkerInfo))

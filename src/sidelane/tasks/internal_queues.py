@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from sidelane.model.errors import ConfigurationError
-from sidelane.model.queue import Queue
+from sidelane.model.queue import INTERNAL_PREFIX, Queue
 
 CALLBACK_QUEUE = "sidelane.callbacks"
 DISPATCH_QUEUE = "sidelane.sending"
@@ -32,9 +32,6 @@ INTERNAL_SLOTS = sum(queue.worker_concurrency or 0 for queue in INTERNAL_QUEUES.
 
 INTERNAL_POLL_INTERVAL = 60.0
 """Seconds after which a worker polls the internal queues without a notification."""
-
-INTERNAL_PREFIX = "sidelane."
-"""Prefix of the names of internal tasks and queues."""
 
 V = TypeVar("V")
 

@@ -18,11 +18,11 @@ from sidelane.model.job import MAX_LOG_SIZE, REMOVED, FollowUp, JobRecord, JobSp
 from sidelane.model.json_text import dump_json
 from sidelane.model.limit import Limit
 from sidelane.model.options import Callback, Disconnect, OptionFields, Options
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.retry import Retry
 from sidelane.model.settings import Settings
 from sidelane.tasks import finished_arguments
 from sidelane.tasks.finished_arguments import with_type
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.job import Job
 from sidelane.tasks.limit_binding import LimitKeys, NamedLimit, as_waiting
 from sidelane.tasks.placeholders import RESULT_OF_PARENT

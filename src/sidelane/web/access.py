@@ -7,8 +7,8 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import JobRemoved, SidelaneError, UnknownBatch, UnknownJob
 from sidelane.model.ids import is_generated
 from sidelane.model.job import DAY, JobRecord, Query
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.signing import is_signature, sign
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 from sidelane.tasks.registry import Registry
 
 PURPOSE = "stream tokens"

@@ -10,8 +10,8 @@ from sidelane.admin.findings.finding import Action, Finding, Severity, counted, 
 from sidelane.admin.queues import job_count
 from sidelane.model.durations import duration_text, rate_text
 from sidelane.model.history import Count, Histogram, HistoryCell, histogram, merged
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 MIN_UNSERVED = 3.0
 """Seconds for which a job must have waited before a missing worker is a finding, so that a restart is none."""

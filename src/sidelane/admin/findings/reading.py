@@ -16,10 +16,11 @@ from sidelane.client.pauses import PAUSES, load_pauses
 from sidelane.model.durations import DAY
 from sidelane.model.history import HOUR, MINUTE, HistoryCell, HistoryQuery
 from sidelane.model.job import JobRecord, Query, State
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.shared_state import JournalEntry, VersionedValue
 from sidelane.model.worker import WORKER_EXITS
 from sidelane.stores.contract import Store
-from sidelane.tasks.internal_queues import CALLBACK_TASK, INTERNAL_PREFIX
+from sidelane.tasks.internal_queues import CALLBACK_TASK
 
 PAGE_SIZE = 200
 """Jobs that are read in one call."""

@@ -11,9 +11,9 @@ from sidelane.cli.output.scaling import print_autoscaled
 from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.sizes import size_text
 from sidelane.ops.status import NO_STORE
-from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
 Document = Mapping[str, Any]
 

@@ -28,11 +28,13 @@ from sidelane.model.history import (
     HistoryCell,
     HistoryQuery,
     Series,
+    Usage,
     UserUsage,
     merged,
 )
 from sidelane.model.job import JobSpec
-from sidelane.model.outcome import Succeeded
+from sidelane.model.outcome import Released, Succeeded
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.stores.clock import NEW_YEAR_2027, ManualClock
 from sidelane.stores.contract import Store
 
@@ -271,6 +273,25 @@ class TopUsers(StoreSuite):
                 UserUsage(at=NEW_YEAR_2027, user="v", submitted=2, run_time=2.5),
             ]
             await store.sweep(lease=LEASE)
+
+    async def test_each_user_has_its_tokens_and_its_cost_of_every_attempt(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        used = Usage(input_tokens=10, output_tokens=3, cost=0.25)
+        await submit(store, *specs("a", user="u"))
+        for outcome in (Released(0.0), Succeeded("1")):
+            claimed = await claim_job(store, "a")
+            for _ in range(2):
+                await finish(store, claimed, outcome, usage=used)
+        await store.sweep(lease=LEASE)
+        (found,) = await store.top_users(clock(), clock() + 1)
+        assert (found.user, found.tokens, found.cost) == ("u", 26, 0.5)
+
+    async def test_internal_jobs_count_for_no_user(self, store: Store, clock: ManualClock) -> None:
+        claimed = await start(store, *specs("a", user="a receiver", queue=f"{INTERNAL_PREFIX}callbacks"))
+        clock.advance(1)
+        await finish(store, claimed, Succeeded("1"), usage=Usage(cost=1.0))
+        assert await store.top_users(clock(), clock() + 1) == []
 
     async def test_each_hour_has_its_own_amounts(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", user="u"))

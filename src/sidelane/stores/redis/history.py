@@ -8,6 +8,10 @@ from msgpack import unpackb
 
 from sidelane.model.history import HistoryCell, HistoryQuery, Series, UserUsage, merge, merged
 from sidelane.stores.redis.connection import Server
+from sidelane.stores.serialization import load_user_usage
+
+USER_AMOUNTS = 5
+"""Amounts that are summed up for each user and hour, as `shared/history_cells.lua` lists them."""
 
 
 async def read_cells(server: Server, query: HistoryQuery) -> list[HistoryCell]:
@@ -44,11 +48,8 @@ async def read_top_users(server: Server, since: float, until: float) -> list[Use
         start, *answers = await server.run("top_users", start, repr(until))
         for hour, index, users in answers:
             for user, amount in zip(users[::2], users[1::2], strict=True):
-                amounts.setdefault((float(hour), user), [0, 0, 0])[index] = int(amount)
-    return [
-        UserUsage(at=hour, user=user, submitted=submitted, refused=refused, run_time=run_time / 1000)
-        for (hour, user), (submitted, refused, run_time) in sorted(amounts.items())
-    ]
+                amounts.setdefault((float(hour), user), [0] * USER_AMOUNTS)[index] = int(amount)
+    return [load_user_usage(hour, user, *found) for (hour, user), found in sorted(amounts.items())]
 
 
 def _series(packed: str) -> Series:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sidelane.model import history
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.transition import MAX_TRANSITIONS
 from sidelane.stores import problems
 from sidelane.stores.serialization import dump_problem, dumps
@@ -90,6 +91,7 @@ def _history_constants() -> dict[str, str]:
         **{name: str(number) for name, number in numbers.items()},
         "HISTORY_BUCKETS": f"{{ {bounds} }}",
         "HISTORY_OTHER": f"'{history.OTHER}'",
+        "INTERNAL_PREFIX": f"'{INTERNAL_PREFIX}'",
     }
 
 

@@ -42,7 +42,7 @@ def insert(tx: Transaction, new: Sequence[tuple[JobSpec, AppliedLimits]]) -> Non
         tx.changes.jobs.add(spec.id)
         tx.changes.queues.add(spec.queue)
         if spec.user:
-            history.count_user(tx, spec.user, Amount.SUBMITTED)
+            history.count_user(tx, spec.queue, spec.user, Amount.SUBMITTED)
         if applied.flags:
             limited.append((seq, applied))
         if spec.batch is not None:

@@ -24,6 +24,7 @@ from sidelane.model.history import (
     merge,
     milliseconds,
 )
+from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.worker import QueueStats
 from sidelane.stores.sqlite.rows import Row
 from sidelane.stores.sqlite.sql import Transaction, statements
@@ -43,11 +44,13 @@ _OTHER = Series("", OTHER)
 
 
 class Amount(IntEnum):
-    """What is summed up for each user and hour. Run time is in milliseconds."""
+    """What is summed up for each user and hour. Run time is in milliseconds, and a cost in millionths of the currency's unit."""
 
     SUBMITTED = 0
     REFUSED = 1
     RUN_TIME = 2
+    TOKENS = 3
+    COST = 4
 
 
 def series_id(tx: Transaction, queue: str, task: str, release: str = "") -> int:
@@ -99,13 +102,12 @@ def count_attempt(tx: Transaction, row: Row) -> None:
     if row.first_event is not None:
         add_duration(counts, Count.FIRST_EVENT, row.first_event - started)
         add(counts, Count.STREAM_MS, milliseconds(tx.now - row.first_event))
-    if row.user:
-        count_user(tx, row.user, Amount.RUN_TIME, milliseconds(tx.now - started))
+    count_user(tx, row.queue, row.user, Amount.RUN_TIME, milliseconds(tx.now - started))
 
 
-def count_user(tx: Transaction, user: str, amount: Amount, value: int = 1) -> None:
-    """Add to an amount of a user in the present hour. A job without a user has the user ''."""
-    if user and value:
+def count_user(tx: Transaction, queue: str, user: str, amount: Amount, value: int = 1) -> None:
+    """Add to an amount of the user of a job in the present hour. A job without a user has the user ''."""
+    if user and value and not queue.startswith(INTERNAL_PREFIX):
         key = (amount, user)
         tx.user_amounts[key] = tx.user_amounts.get(key, 0) + value
 

@@ -15,6 +15,7 @@ from sidelane.admin.findings.evaluation import Attention
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.queue_overview import Line, jobs_waiting_for_limits, read_line
+from sidelane.admin.users import TopUsers, read_top_users
 from sidelane.admin.workers import read_exits, running_jobs
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.client.pauses import Pauses, read_pauses
@@ -42,7 +43,7 @@ ADVICE_FOR: Final = 600.0
 """The same for advice, which changes from hour to hour."""
 
 HISTORY_FOR: Final = 10.0
-"""The same for charts. Their newest point grows meanwhile."""
+"""The same for charts and users. Their newest point grows meanwhile."""
 
 
 class SharedReads:
@@ -118,6 +119,10 @@ class SharedReads:
         return await self._shared(
             ("causes", task, since), FINDINGS_FOR, lambda: read_failure_causes(self.store, task, since)
         )
+
+    async def top_users(self, seconds: float) -> TopUsers:
+        """Return which users did most in the last `seconds`."""
+        return await self._shared(("users", seconds), HISTORY_FOR, lambda: read_top_users(self.store, seconds))
 
     async def advice(self) -> Advice:
         """Return how many processes and slots the load of the last day needs."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sidelane.admin.figures import cost_text
 from sidelane.admin.sentence import Sentence
 from sidelane.model.codec import rfc3339
 from sidelane.model.durations import duration_text, rate_text
@@ -79,11 +80,9 @@ def number_text(number: float | None) -> str:
     return NOTHING if number is None else count_text(number)
 
 
-def cost_text(cost: float) -> str:
-    """Return a cost in the currency of the tasks that report it, or a dash without one."""
-    if not cost:
-        return NOTHING
-    return f"{cost:,.2f}" if cost >= 1 else f"{cost:.4f}"
+def cost_or_nothing(cost: float) -> str:
+    """Return a cost, or a dash without one."""
+    return cost_text(cost) if cost else NOTHING
 
 
 def path_segment(name: str) -> str:
@@ -137,7 +136,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "bytes": size_text, "cost": cost_text, "count": count_text, "duration": seconds_text, "json": pretty_json,
+        "bytes": size_text, "cost": cost_or_nothing, "count": count_text, "duration": seconds_text, "json": pretty_json,
         "number": number_text, "per_minute": per_minute_text, "percent": percent_text, "rate": rate_text,
         "segment": path_segment, "time": time_element,
     }  # fmt: skip

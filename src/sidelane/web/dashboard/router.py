@@ -26,6 +26,7 @@ from sidelane.web.dashboard.pages import (
     queues,
     schedules,
     tasks,
+    users,
     workers,
 )
 from sidelane.web.dashboard.rendering import LANGUAGES, compile_templates
@@ -43,8 +44,8 @@ from sidelane.web.dashboard.site import (
 from sidelane.web.sse import SseResponse, retry_field, sse_frame
 
 PAGES: Final = (
-    attention, queues, jobs, job_forms, job, tasks, workers, schedules, dead, limits, batches, callbacks, messages,
-    bulk, audit,
+    attention, queues, jobs, job_forms, job, tasks, workers, schedules, dead, limits, users, batches, callbacks,
+    messages, bulk, audit,
 )  # fmt: skip
 """The modules of pages. `add_pages` of each adds its routes. Those of forms precede that of a job, whose path fits theirs too."""
 

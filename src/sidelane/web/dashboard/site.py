@@ -61,6 +61,7 @@ NAVIGATION: Final = (
     ("schedules", "schedules", "Schedules"),
     ("dead", "dead", "Dead letters"),
     ("limits", "limits", "Limits"),
+    ("users", "users", "Users"),
     ("batches", "batches", "Batches"),
     ("callbacks", "callbacks", "Callbacks"),
     ("messages", "messages", "Messages"),

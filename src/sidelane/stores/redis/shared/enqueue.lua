@@ -166,7 +166,7 @@ local function insert_job(id, row, spec, follow_ups)
     call('HSETNX', PREFIX .. 'queues', row[QUEUE], '0')
   end
   count(row, COUNT_SUBMITTED)
-  add_user_amount('submitted', row[USER], 1)
+  add_user_amount('submitted', row[QUEUE], row[USER], 1)
   count_in_batch(row, TOTAL, 1)
   register_unfinished(id, row)
   enqueue(id, row)

@@ -57,8 +57,9 @@ local function count(row, field)
   counts[field] = (counts[field] or 0) + 1
 end
 
-local function add_user_amount(amount, user, value)
-  if user ~= '' then
+-- Add to an amount of the user of a job. Internal jobs count for no user.
+local function add_user_amount(amount, queue, user, value)
+  if user ~= '' and queue:sub(1, #INTERNAL_PREFIX) ~= INTERNAL_PREFIX then
     add_count(entry_of(user_amounts, amount), user, value)
   end
 end
@@ -67,9 +68,7 @@ end
 local function count_attempt(row)
   local counts, run = counts_of(row), NOW - row[STARTED]
   add_duration(counts, COUNT_RUN, COUNT_RUN_MS, run)
-  if row[USER] ~= '' then
-    add_user_amount('run_time', row[USER], milliseconds(run))
-  end
+  add_user_amount('run_time', row[QUEUE], row[USER], milliseconds(run))
   if row[ORDINAL] > row[LOGGED] then
     add_count(counts, COUNT_EVENTS, row[ORDINAL] - row[LOGGED])
   end

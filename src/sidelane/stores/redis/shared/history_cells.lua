@@ -8,11 +8,11 @@
 --       history_used                 zset: names by the last minute with counts, without that of `OTHER`
 --       history_open                 hash: by <minute>:<name>, cells that are not rolled up
 --       history:<step>:<id>:<chunk>  hash: 60 cells by their time in seconds
---       history_users:<amount>:<at>  zset: users by an amount (submitted, refused, run_time in ms) in the hour from `at` on
+--       history_users:<amount>:<at>  zset: users by an amount (`USER_AMOUNTS`) in the hour from `at` on
 
 local HISTORY_CHUNK = 60 -- cells
 
-local USER_AMOUNTS = { 'submitted', 'refused', 'run_time' }
+local USER_AMOUNTS = { 'submitted', 'refused', 'run_time', 'tokens', 'cost' } -- run time in ms, a cost in millionths
 
 -- Return the table that a table has under a name, which may be new.
 local function entry_of(entries, name)

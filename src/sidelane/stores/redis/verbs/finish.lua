@@ -46,6 +46,8 @@ local function count_usage(row, outcome, usage, throttled)
       add_count(counts, COUNT_INPUT_TOKENS + index - 1, amount)
       row[USAGE][index] = row[USAGE][index] + amount
     end
+    add_user_amount('tokens', row[QUEUE], row[USER], usage[1] + usage[2])
+    add_user_amount('cost', row[QUEUE], row[USER], usage[3])
   end
   if throttled and (outcome == 'failed' or not row[CANCEL_REQUESTED] and (outcome == 'retried' or outcome == 'released')) then
     add_count(counts, COUNT_THROTTLED, 1)

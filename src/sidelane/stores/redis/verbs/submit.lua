@@ -61,7 +61,7 @@ end
 local function count_rejection(fields, reason)
   local field = reason == 'full' and COUNT_REFUSED_QUEUE_FULL or reason == 'limits' and COUNT_REFUSED_LIMIT or COUNT_REFUSED_OTHER
   add_count(series_counts(fields[3], fields[1], ''), field, 1)
-  add_user_amount('refused', fields[4], 1)
+  add_user_amount('refused', fields[3], fields[4], 1)
 end
 
 local function submit_job(id, spec, fields, max_queued)

@@ -21,6 +21,7 @@ from sidelane.stores.sqlite import history
 from sidelane.stores.sqlite.enqueue import insert_if_absent, return_to_queue
 from sidelane.stores.sqlite.event_log import append_events
 from sidelane.stores.sqlite.finalize import CANCELLED, Finish, ended_attempt, finish_job, lose_lease, record_failure
+from sidelane.stores.sqlite.history import Amount
 from sidelane.stores.sqlite.rows import Row, row_by_id, start_transition
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.validation import valid_outcome
@@ -88,6 +89,9 @@ def _count_report(tx: Transaction, row: Row, result: AttemptResult) -> None:
         counts = history.counts_of(tx, row.series)
         for count, amount in zip((Count.INPUT_TOKENS, Count.OUTPUT_TOKENS, Count.COST_MICROS), amounts, strict=True):
             add(counts, count, amount)
+        input_tokens, output_tokens, cost = amounts
+        history.count_user(tx, row.queue, row.user, Amount.TOKENS, input_tokens + output_tokens)
+        history.count_user(tx, row.queue, row.user, Amount.COST, cost)
     if result.throttled and _is_throttled(row, result.outcome):
         history.count(tx, row.series, Count.THROTTLED)
 

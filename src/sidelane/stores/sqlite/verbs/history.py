@@ -1,6 +1,7 @@
 """history, totals, top_users: the reads of history."""
 
 from sidelane.model.history import HOUR, TOP_USERS, HistoryCell, HistoryQuery, Series, UserUsage, merge
+from sidelane.stores.serialization import load_user_usage
 from sidelane.stores.sqlite.history import TOTALS, Amount, load_all_counts, load_counts, start_of_cell
 from sidelane.stores.sqlite.sql import Transaction, statements
 
@@ -43,10 +44,8 @@ def top_users(tx: Transaction, since: float, until: float) -> list[UserUsage]:
     for (at,) in sorted(tx.all(SQL.user_hours, start_of_cell(since, HOUR), until)):
         users = {user for amount in Amount for (user,) in tx.all(SQL.top_users, at, amount, TOP_USERS)}
         for user in sorted(users):
-            submitted, refused, run_time = (tx.scalar(SQL.user_total, at, amount, user) or 0 for amount in Amount)
-            found.append(
-                UserUsage(at=at, user=user, submitted=submitted, refused=refused, run_time=run_time / 1000)
-            )  # fmt: skip
+            amounts = (tx.scalar(SQL.user_total, at, amount, user) or 0 for amount in Amount)
+            found.append(load_user_usage(at, user, *amounts))
     return found
 
 

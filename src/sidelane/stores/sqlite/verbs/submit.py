@@ -85,7 +85,7 @@ class _Submit:
         """Count a rejection, and return it."""
         series = history.series_id(self._tx, spec.queue, spec.task)
         history.count(self._tx, series, _REFUSALS.get(rejection.problem.status, Count.REFUSED_OTHER))
-        history.count_user(self._tx, spec.user or "", Amount.REFUSED)
+        history.count_user(self._tx, spec.queue, spec.user or "", Amount.REFUSED)
         return rejection
 
     def _unique_holder(self, spec: JobSpec) -> str | None:
