@@ -15,6 +15,7 @@ from sidelane.admin.findings.evaluation import findings
 from sidelane.admin.findings.finding import Action, Finding, Severity
 from sidelane.admin.findings.monitor import AttentionMonitor
 from sidelane.admin.findings.mutes import mute
+from sidelane.model.sentence import sentence
 from sidelane.model.settings import Settings
 from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store
@@ -25,8 +26,8 @@ SICK = WorkerInfo(id="w1", name="chat-1", queues={"chat": 4}, slots=4, health="c
 LEASE = 60.0
 
 FINDING = Finding(
-    key="target-wait:chat", severity=Severity.URGENT, sentence="Queue chat <b> & co", evidence="3 arrive.",
-    action=Action("Add 3 slots to chat", "sidelane worker --queues chat=3"), since=0.0,
+    key="target-wait:chat", severity=Severity.URGENT, sentence=sentence("Queue chat <b> & co"),
+    evidence=[sentence("3 arrive.")], action=Action(sentence("Add 3 slots to chat"), "sidelane worker --queues chat=3"), since=0.0,
 )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ async def test_a_receiver_that_fails_is_a_finding_until_it_works_again(
     await store.heartbeat(SICK, [], lease=LEASE)
     async with monitors(store, settings_for(f"{receiver.url}/T00/secret-path?token=secret")):
         await receiver.until(2)
-        undelivered = [each.sentence for each in await findings(store) if each.key == "alerts"]
+        undelivered = [str(each.sentence) for each in await findings(store) if each.key == "alerts"]
         receiver.usual = status(200)
         async with asyncio.timeout(10):
             while any(each.key == "alerts" for each in await findings(store)):

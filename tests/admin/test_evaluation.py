@@ -48,7 +48,7 @@ async def test_a_queue_misses_its_target_until_its_jobs_run(url: str) -> None:
         attention = Attention(lane.client.store)
         jobs = [await answer.submit() for _ in range(3)]
         found = await eventually(attention.findings, lambda keys: "target-wait:chat" in keys)
-        assert "misses its target wait of 0.5 s" in found["target-wait:chat"].sentence
+        assert "misses its target wait of 0.5 s" in str(found["target-wait:chat"].sentence)
         gate.set()
         for job in jobs:
             await job.result(timeout=10)
@@ -84,7 +84,7 @@ async def test_dead_letters_go_when_they_are_requeued(store: Store) -> None:
     await store.finish([AttemptResult(lease=each.lease, outcome=Failed(failure)) for each in claims.jobs])
     attention = Attention(store)
     (found,) = await attention.findings()
-    assert found.sentence == "3 dead letters of one cause: KeyError: 'stock_code' in answer v1, on release 2f91c0d"
+    assert str(found.sentence) == "3 dead letters of one cause: KeyError: 'stock_code' in answer v1, on release 2f91c0d"
     assert (await attention.findings())[0].key == found.key
     await store.requeue([f"job-{n}" for n in range(3)])
     assert await attention.findings() == []
@@ -131,8 +131,8 @@ async def test_workers_that_died_are_read_from_their_journal(store: Store) -> No
     line = '{"worker":"chat-1","host":"box","release":"r1","reason":"out of memory","memory":600000000}'
     await store.append_entries(JournalAppend(journal=WORKER_EXITS, texts=[line], cap=1000))
     (found,) = await findings(store)
-    assert found.sentence == "1 worker was killed in the last 15 min: out of memory"
-    assert "chat-1: out of memory at 600 MB" in found.evidence
+    assert str(found.sentence) == "1 worker was killed in the last 15 min: out of memory"
+    assert "chat-1: out of memory at 600 MB" in found.evidence_text
 
 
 async def test_a_changed_server_is_found_from_what_is_remembered() -> None:

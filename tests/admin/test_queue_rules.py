@@ -16,19 +16,19 @@ def test_a_queue_that_misses_its_target_is_urgent_and_says_how_many_slots_to_add
         recent=[cell(counts)],
     )
     assert (found.key, found.severity) == ("target-wait:chat", Severity.URGENT)
-    assert found.sentence == "Queue chat misses its target wait of 10 s: a job that could start has waited 41 s"
+    assert str(found.sentence) == "Queue chat misses its target wait of 10 s: a job that could start has waited 41 s"
     assert found.since == NOW - 31
-    assert "40 of 40 slots busy." in found.evidence
-    assert "212 jobs can start." in found.evidence
-    assert "the queue grows" in found.evidence
-    assert found.action.text == "Add 85 slots to chat"
+    assert "40 of 40 slots busy." in found.evidence_text
+    assert "212 jobs can start." in found.evidence_text
+    assert "the queue grows" in found.evidence_text
+    assert str(found.action.text) == "Add 85 slots to chat"
     assert found.action.command.startswith("sidelane worker --queues chat=")
 
 
 def test_more_slots_are_no_action_if_slots_are_free_or_a_cause_is_known() -> None:
     missed = queue(ready=5, running=3, waiting_for_limit=31, head_wait=41.0)
     free = only(declared=targets(chat=10.0), queues=[missed], workers=[worker(running=3)])
-    assert free.action.text == "See why 37 slots of chat are free"
+    assert str(free.action.text) == "See why 37 slots of chat are free"
     limit = LimitStats(id="vllm/vllm", max=40, used=40, waiting=31)
     held, _ = find(declared=targets(chat=10.0), queues=[missed], workers=[worker()], limits=[limit])
     assert held.action.command == "sidelane jobs list --queue chat --state queued"
@@ -43,7 +43,7 @@ def test_a_queue_that_shrinks_says_by_when_it_clears() -> None:
         workers=[worker()],
         recent=[cell(counts)],
     )
-    assert "1.0/s arrive, 3.0/s start; the queue clears in 50 s." in found.evidence
+    assert "1.0/s arrive, 3.0/s start; the queue clears in 50 s." in found.evidence_text
 
 
 def test_queues_within_their_target_or_paused_or_without_one_are_no_finding() -> None:
@@ -68,7 +68,7 @@ def test_a_queue_without_a_worker_explains_its_missed_target() -> None:
         queues=[queue(ready=7, oldest=30.0, head_wait=30.0)],
         workers=[worker(queues={"gpu": 1})],
     )
-    assert cause.sentence == "7 jobs wait in queue chat, which no live worker serves"
+    assert str(cause.sentence) == "7 jobs wait in queue chat, which no live worker serves"
     assert cause.action.command == "sidelane worker --queues chat"
     assert (effect.key, effect.cause) == ("target-wait:chat", cause.key)
 
@@ -87,8 +87,8 @@ def test_jobs_of_a_version_that_no_worker_knows_are_found() -> None:
     both = [worker(tasks={"answer": 2, "sum": 1}), worker("chat-2", tasks={"answer": 1})]
     found = only(queues=[waiting], workers=both)
     assert found.key == "unserved-task:chat:answer"
-    assert "answer v3" in found.sentence
-    assert "know v2 at most" in found.evidence
+    assert "answer v3" in str(found.sentence)
+    assert "know v2 at most" in found.evidence_text
     assert find(queues=[waiting], workers=[*both, worker("new", tasks={"answer": 3})]) == []
 
 
@@ -112,7 +112,7 @@ def test_a_limit_that_holds_many_explains_a_missed_target() -> None:
         workers=[worker()],
         limits=[limit],
     )
-    assert cause.sentence == "Limit vllm holds 31 jobs: 40 of 40 slots are taken"
+    assert str(cause.sentence) == "Limit vllm holds 31 jobs: 40 of 40 slots are taken"
     assert effect.cause == cause.key == "limit:vllm/vllm"
 
 
@@ -120,7 +120,7 @@ def test_a_limit_that_holds_only_jobs_of_batch_queues_is_no_finding() -> None:
     limit = LimitStats(id="llm-night/llm", max=10, used=10, waiting=58_000, available_in=12.0)
     batch = queue("report", waiting_for_limit=58_000)
     assert find(declared=targets(chat=10.0), queues=[batch, queue()], workers=[worker()], limits=[limit]) == []
-    assert only(queues=[batch], limits=[limit]).sentence.endswith("it admits the next in 12 s")
+    assert str(only(queues=[batch], limits=[limit]).sentence).endswith("it admits the next in 12 s")
 
 
 def test_a_provider_that_refuses_is_urgent_since_its_first_refusal_in_a_row() -> None:
@@ -128,9 +128,9 @@ def test_a_provider_that_refuses_is_urgent_since_its_first_refusal_in_a_row() ->
     earlier = cell({Count.THROTTLED: 1}, at=MINUTE_START - 60 * 8)
     found = only(recent=[*refused, earlier])
     assert found.key == "provider:answer"
-    assert "118 attempts" in found.sentence
+    assert "118 attempts" in str(found.sentence)
     assert found.since == MINUTE_START - 120
-    assert "140 attempts of answer started" in found.evidence
+    assert "140 attempts of answer started" in found.evidence_text
     assert find(recent=[cell({Count.THROTTLED: 9})]) == []
 
 

@@ -3,7 +3,8 @@
 import ast
 import json
 import string
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from sidelane.web.dashboard.site import NAVIGATION
 SOURCE = Path(sidelane.__file__).parent
 DASHBOARD = SOURCE / "web" / "dashboard"
 
-NAMES_OF_TEXTS = {"sentence": 0, "translate": 1, "Line": 0}
-"""Functions that take a text, with the position of the text."""
+PLACES_OF_TEXTS = {"sentence": (0,), "counted": (1, 2), "translate": (1,), "say": (0,), "Line": (0,)}
+"""Functions that take texts, with the positions of the texts."""
 
 
 def texts_of_templates() -> Iterator[str]:
@@ -40,23 +41,37 @@ def _constants(text: nodes.Expr) -> Iterator[str]:
 
 
 def texts_of_modules() -> Iterator[str]:
-    for path in sorted([*(SOURCE / "admin").rglob("*.py"), *DASHBOARD.rglob("*.py")]):
-        for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+    places = ("admin", "model", "sizing", "web/dashboard")
+    for path in sorted(path for place in places for path in (SOURCE / place).rglob("*.py")):
+        module = ast.parse(path.read_text("utf-8"))
+        assigned: dict[str, list[ast.expr]] = defaultdict(list)
+        for node in ast.walk(module):
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+                assigned[node.targets[0].id].append(node.value)
+        for call in ast.walk(module):
             if isinstance(call, ast.Call):
-                yield from _texts_of_call(call)
+                for text in _texts_of_call(call):
+                    yield from _values_of(text, assigned)
 
 
-def _texts_of_call(call: ast.Call) -> Iterator[str]:
+def _texts_of_call(call: ast.Call) -> list[ast.expr]:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    place = NAMES_OF_TEXTS.get(name)
-    found: list[ast.expr] = [] if place is None else call.args[place : place + 1]
     if name == "TimeChart":
-        found = [each.value for each in call.keywords if each.arg == "title"]
-    for text in found:
-        choices = [text.body, text.orelse] if isinstance(text, ast.IfExp) else [text]
-        for each in choices:
-            if isinstance(each, ast.Constant) and isinstance(each.value, str):
-                yield each.value
+        return [each.value for each in call.keywords if each.arg == "title"]
+    return [call.args[place] for place in PLACES_OF_TEXTS.get(name, ()) if place < len(call.args)]
+
+
+def _values_of(text: ast.expr, assigned: Mapping[str, Sequence[ast.expr]]) -> Iterator[str]:
+    """Yield the texts that an expression may be: a constant, one of two, or what a variable of the module is assigned."""
+    if isinstance(text, ast.Constant) and isinstance(text.value, str):
+        yield text.value
+    elif isinstance(text, ast.IfExp):
+        yield from _values_of(text.body, assigned)
+        yield from _values_of(text.orelse, assigned)
+    elif isinstance(text, ast.Name):
+        for value in assigned.get(text.id, ()):
+            if not isinstance(value, ast.Name):
+                yield from _values_of(value, assigned)
 
 
 def texts() -> set[str]:

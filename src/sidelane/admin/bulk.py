@@ -5,9 +5,10 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from sidelane.admin.dead_letters import DeadLetterFilter
 from sidelane.admin.documents import Document, time_text
 from sidelane.admin.job_search import MAX_SEARCHED, search_jobs
-from sidelane.admin.jobs import JobFilter
+from sidelane.admin.jobs import JobFilter, with_histories
 from sidelane.client.bulk_actions import (
     HEADERS,
     BulkAction,
@@ -106,6 +107,22 @@ async def filtered_jobs(store: Store, selected: JobFilter) -> AsyncIterator[Sequ
         if read > MAX_READ:
             raise TooManyJobs
         selected = replace(selected, query=replace(selected.query, before=found.before))
+
+
+async def filtered_dead_letters(store: Store, selected: DeadLetterFilter) -> AsyncIterator[Sequence[JobRecord]]:
+    """Yield the dead letters that match now, newest first, in pages. Raises `TooManyJobs` if too many have to be read."""
+    read = 0
+    before: int | None = None
+    while True:
+        query = replace(selected.query(before), limit=PAGE_SIZE)
+        page = await store.search_jobs(query, scan=MAX_SEARCHED)
+        complete = await with_histories(store, page.records)
+        yield [record for record in complete if selected.matches(record)]
+        read, before = read + page.scanned, page.before
+        if before is None:
+            return
+        if read > MAX_READ:
+            raise TooManyJobs
 
 
 async def chosen_jobs(store: Store, ids: Sequence[str]) -> AsyncIterator[Sequence[JobRecord]]:

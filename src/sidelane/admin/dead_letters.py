@@ -6,8 +6,7 @@ from typing import Protocol
 
 from sidelane.admin.actions import ActionResult, Lookup, Status, rejection_text
 from sidelane.admin.documents import problem_text, unknown_job_text
-from sidelane.admin.failure_causes import NUMBERS, FailureCause
-from sidelane.admin.findings.finding import digest
+from sidelane.admin.failure_causes import cause_key
 from sidelane.model.job import JobRecord, Query, Rejection, State
 from sidelane.stores.contract import Store
 
@@ -22,7 +21,10 @@ Check = Callable[[JobRecord], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetterFilter:
-    """Selects dead letters. Times are seconds since 1970; `error` is searched in the problem and in the last attempt's error."""
+    """Selects dead letters. Times are seconds since 1970; `error` is searched in the problem and in the last attempt's error.
+
+    `release` is that of the last attempt. `causes` are keys of causes, each of one task and one release.
+    """
 
     task: str | None = None
     queue: str | None = None
@@ -31,18 +33,22 @@ class DeadLetterFilter:
     since: float | None = None
     until: float | None = None
     error: str | None = None
+    release: str | None = None
+    causes: frozenset[str] = frozenset()
 
     def query(self, before: int | None) -> Query:
         """Return the part of the filter that a store can apply, for the jobs older than `before`."""
         return Query(
-            states=FAILED, task=self.task, queue=self.queue, user=self.user, labels=self.labels, before=before,
-            limit=CHUNK_SIZE,
+            states=FAILED, task=self.task, queue=self.queue, user=self.user, labels=self.labels, release=self.release,
+            before=before, limit=CHUNK_SIZE,
         )  # fmt: skip
 
     def matches(self, record: JobRecord) -> bool:
         """Apply the part of the filter that a store cannot apply."""
         ended = record.ended or 0.0
         if (self.since is not None and ended < self.since) or (self.until is not None and ended >= self.until):
+            return False
+        if self.causes and cause_key(record) not in self.causes:
             return False
         return self.error is None or self.error.casefold() in _searchable_text(record).casefold()
 
@@ -72,11 +78,6 @@ async def newest_dead_letters(store: Store, selected: DeadLetterFilter, limit: i
         if len(records) >= limit:
             break
     return records[:limit]
-
-
-def cause_key(cause: FailureCause) -> str:
-    """Return a few characters that stand for a cause, its task and its release."""
-    return digest(cause.newest.spec.task, NUMBERS.sub("#", cause.error), cause.release)
 
 
 class DeadLetterAction(Protocol):

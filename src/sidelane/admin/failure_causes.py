@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from sidelane.admin.documents import error_text
@@ -55,9 +56,18 @@ def failure_causes(failed: Iterable[JobRecord]) -> list[FailureCause]:
     """Return the causes of failed jobs, which have their histories, the most frequent first."""
     groups: dict[tuple[str, str, str], list[JobRecord]] = defaultdict(list)
     for record in failed:
-        groups[record.spec.task, NUMBERS.sub("#", first_line(record)), release_of(record)].append(record)
+        groups[_group(record)].append(record)
     found = [FailureCause(first_line(records[0]), release, records) for (_, _, release), records in groups.items()]
     return sorted(found, key=lambda cause: -len(cause.records))
+
+
+def cause_key(record: JobRecord) -> str:
+    """Return 16 characters that stand for the cause, the task and the release of a failed job, which has its history."""
+    return sha256("\0".join(_group(record)).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+def _group(record: JobRecord) -> tuple[str, str, str]:
+    return record.spec.task, NUMBERS.sub("#", first_line(record)), release_of(record)
 
 
 def first_line(record: JobRecord) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sidelane.admin.sentence import Sentence, sentence
 from sidelane.external.outbox import DispatchInfo, dispatch_id
 from sidelane.model.job import JobRecord, Lease, State
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.worker import WORKER, WorkerInfo
 from sidelane.stores.contract import Store
 

@@ -3,9 +3,9 @@
 import re
 from typing import Final
 
-from sidelane.admin.sentence import Sentence, sentence
 from sidelane.model.durations import MINUTE, duration_text
 from sidelane.model.schedule import Schedule
+from sidelane.model.sentence import Sentence, sentence
 
 DAYS: Final = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 """Days by their numbers in cron expressions."""

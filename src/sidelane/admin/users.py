@@ -12,9 +12,9 @@ from typing import Final
 
 from sidelane.admin.documents import Document, time_text
 from sidelane.admin.figures import Figures, History, Period, cost_text
-from sidelane.admin.sentence import Sentence, sentence
 from sidelane.model.durations import duration_text
 from sidelane.model.history import HOUR, Count, HistoryQuery, UserUsage
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.sizing.services import percent
 from sidelane.stores.contract import Store
 

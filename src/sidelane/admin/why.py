@@ -6,10 +6,10 @@ from typing import Final
 
 from sidelane.admin.documents import Document, error_text
 from sidelane.admin.job_notices import WorkerLookup
-from sidelane.admin.sentence import Sentence, sentence
 from sidelane.admin.timeline import Attempt, Phase, Stage, attempts_of, stages
 from sidelane.model.durations import duration_text
 from sidelane.model.job import JobRecord, State, is_isolated_after
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.sizes import size_text
 from sidelane.model.transition import Change
 from sidelane.model.worker import LimitStats, QueuePosition

@@ -266,12 +266,24 @@ class DeadLetterOptions(FilterOptions):
         str | None,
         typer.Option(metavar="TEXT", help="Only with this text in the problem or last error.", show_default=False),
     ] = None
+    release: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only jobs that this release ran last.", show_default=False),
+    ] = None
+    cause: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Only of this cause: one error, task and release. The list has it with --json. May be repeated.",
+            show_default=False,
+        ),
+    ] = None
 
     def selected(self) -> DeadLetterFilter:
         """Return the filter. Raises `typer.BadParameter`."""
         return DeadLetterFilter(
             task=self.task, queue=self.queue, user=self.user, labels=labels_of(self.label), since=self.since,
-            until=self.until, error=self.error,
+            until=self.until, error=self.error, release=self.release, causes=frozenset(self.cause or ()),
         )  # fmt: skip
 
 

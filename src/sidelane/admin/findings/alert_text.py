@@ -52,7 +52,7 @@ def _text(started: Sequence[Finding], over: Mapping[str, str]) -> str:
     """Return a line for each finding, cut at the end of a line. An error in a finding cannot add lines."""
     lines = [
         printable_line(
-            f"{MARKS[each.severity]} {each.sentence}. {each.evidence} → {each.action.text}: {each.action.command}"
+            f"{MARKS[each.severity]} {each.sentence}. {each.evidence_text} → {each.action.text}: {each.action.command}"
         )
         for each in started
     ]

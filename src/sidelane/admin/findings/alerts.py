@@ -74,7 +74,7 @@ def after_try(state: AlertState, sent: Changes, error: str, now: float) -> Alert
     if 0 < failed <= len(RETRY_DELAYS):
         return replace(state, sending="", failed=failed, retry_at=now + RETRY_DELAYS[failed - 1], error=error)
     kept = {key: alert for key, alert in state.sent.items() if key not in sent.over}
-    new = {each.key: SentAlert(sentence=each.sentence[:MAX_SENTENCE]) for each in sent.started}
+    new = {each.key: SentAlert(sentence=str(each.sentence)[:MAX_SENTENCE]) for each in sent.started}
     return AlertState(sent={**kept, **new}, receiver=state.receiver, error=error)
 
 

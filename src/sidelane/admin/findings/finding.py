@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from sidelane.admin.documents import time_text
+from sidelane.model.sentence import Sentence, sentence
 
 
 class Severity(StrEnum):
@@ -32,7 +33,7 @@ class Action:
     its name, e.g. "job.cancel", `target` is the object that it changes, and a POST to `page` does it.
     """
 
-    text: str
+    text: Sentence
     command: str
     page: str = ""
     does: str = ""
@@ -48,23 +49,27 @@ class Finding:
 
     key: str
     severity: Severity
-    sentence: str
-    evidence: str
+    sentence: Sentence
+    evidence: Sequence[Sentence]
     action: Action
     since: float | None = None
     cause: str | None = None
     muted_until: float | None = None
+
+    @property
+    def evidence_text(self) -> str:
+        return " ".join(map(str, self.evidence))
 
     def document(self) -> Mapping[str, Any]:
         """Return a JSON document."""
         return {
             "key": self.key,
             "severity": self.severity,
-            "sentence": self.sentence,
-            "evidence": self.evidence,
+            "sentence": str(self.sentence),
+            "evidence": self.evidence_text,
             "since": time_text(self.since),
             "cause": self.cause,
-            "action": {"text": self.action.text, "command": self.action.command},
+            "action": {"text": str(self.action.text), "command": self.action.command},
             "muted_until": time_text(self.muted_until),
         }
 
@@ -76,9 +81,8 @@ def page_of(path: str, **fields: str) -> str:
 
 def cancel_job(job_id: str) -> Action:
     """Return the action that cancels a job."""
-    return Action(
-        f"Cancel job {job_id}", f"sidelane jobs cancel {job_id}", f"jobs/{job_id}/cancel", "job.cancel", job_id
-    )
+    text = sentence("Cancel job {job}", job=job_id)
+    return Action(text, f"sidelane jobs cancel {job_id}", f"jobs/{job_id}/cancel", "job.cancel", job_id)
 
 
 def worst_first(findings: Sequence[Finding]) -> list[Finding]:
@@ -93,8 +97,3 @@ def worst_first(findings: Sequence[Finding]) -> list[Finding]:
 def digest(*texts: str) -> str:
     """Return a few characters that stand for texts in a key."""
     return sha256("\0".join(texts).encode(errors="surrogatepass")).hexdigest()[:8]
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, e.g. "1 worker", "2 workers" or "3 worker losses"."""
-    return f"1 {noun}" if number == 1 else f"{number:,} {noun}{'es' if noun.endswith('s') else 's'}"

@@ -5,14 +5,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-from sidelane.admin.failure_causes import NUMBERS, first_line, release_of
+from sidelane.admin.failure_causes import NUMBERS, cause_key, first_line, release_of
 from sidelane.admin.findings.facts import LATELY, Facts
-from sidelane.admin.findings.finding import Action, Finding, Severity, cancel_job, counted, digest, page_of
-from sidelane.admin.queues import job_count
+from sidelane.admin.findings.finding import Action, Finding, Severity, cancel_job, digest, page_of
 from sidelane.model.durations import DAY, duration_text
 from sidelane.model.history import BUCKETS, Count, Counts, histogram, merged
 from sidelane.model.job import JobRecord
 from sidelane.model.schedule import MAX_LATENESS
+from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK
 
 MAX_FINDINGS = 20
@@ -85,15 +85,26 @@ def silent_attempts(facts: Facts) -> Iterator[Finding]:
         if not late:
             continue
         spoke, record = late[0]
-        silence = duration_text(facts.now - spoke)
-        sentence = f"Job {record.id} ({task}) has sent nothing for {silence}; {usual}"
-        if len(late) > 1:
-            sentence = f"{len(late)} jobs of {task} have sent nothing for up to {silence}; {usual}"
         yield Finding(
             key=f"silent:{task}",
             severity=Severity.SOON,
-            sentence=sentence,
-            evidence=f"Job {record.id} is the longest silent, on worker {record.worker}, in attempt {record.attempt}.",
+            sentence=counted(
+                len(late),
+                "Job {job} ({task}) has sent nothing for {time}; {usual}",
+                "{count} jobs of {task} have sent nothing for up to {time}; {usual}",
+                job=record.id,
+                task=task,
+                time=duration_text(facts.now - spoke),
+                usual=usual,
+            ),
+            evidence=[
+                sentence(
+                    "Job {job} is the longest silent, on worker {worker}, in attempt {number}.",
+                    job=record.id,
+                    worker=record.worker,
+                    number=record.attempt,
+                )
+            ],
             action=cancel_job(record.id),
             since=spoke,
         )
@@ -111,10 +122,12 @@ def callbacks(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key="callbacks:failing",
             severity=Severity.SOON,
-            sentence=f"Callbacks fail: {failed} of {failed + delivered} tries in 5 min",
-            evidence=f"Callbacks that wait for their next try: {queue.delayed:,}.",
+            sentence=sentence(
+                "Callbacks fail: {failed} of {count} tries in 5 min", failed=failed, count=failed + delivered
+            ),
+            evidence=[sentence("Callbacks that wait for their next try: {count}.", count=f"{queue.delayed:,}")],
             action=Action(
-                "See the callbacks that try again",
+                sentence("See the callbacks that try again"),
                 "sidelane jobs list --all --task sidelane.callback --state retrying",
                 "callbacks",
             ),
@@ -123,9 +136,20 @@ def callbacks(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key="callbacks:waiting",
             severity=Severity.SOON,
-            sentence=f"{queue.ready:,} callbacks are due and wait for a worker, the oldest for {duration_text(queue.oldest)}",
-            evidence=f"{queue.running:,} are being sent, {queue.waiting_for_limit:,} wait for their receiver's limit.",
-            action=Action("Start a worker", "sidelane worker"),
+            sentence=counted(
+                queue.ready,
+                "1 callback is due and waits for a worker, for {time}",
+                "{count} callbacks are due and wait for a worker, the oldest for {time}",
+                time=duration_text(queue.oldest),
+            ),
+            evidence=[
+                sentence(
+                    "{sending} are being sent, {waiting} wait for their receiver's limit.",
+                    sending=f"{queue.running:,}",
+                    waiting=f"{queue.waiting_for_limit:,}",
+                )
+            ],
+            action=Action(sentence("Start a worker"), "sidelane worker"),
             since=facts.now - queue.oldest,
         )
     by_receiver: dict[str, list[JobRecord]] = defaultdict(list)
@@ -146,11 +170,19 @@ def missed_schedules(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key=f"schedule:{name}",
             severity=Severity.URGENT,
-            sentence=f"Schedule {name} has not run: its last time passed {duration_text(late)} ago",
-            evidence=f"It submits {record.schedule.spec.task} to queue {record.schedule.spec.queue}. No process that has the store "
-            "open submits its jobs.",
+            sentence=sentence(
+                "Schedule {name} has not run: its last time passed {time} ago", name=name, time=duration_text(late)
+            ),
+            evidence=[
+                sentence(
+                    "It submits {task} to queue {queue}.",
+                    task=record.schedule.spec.task,
+                    queue=record.schedule.spec.queue,
+                ),
+                sentence("No process that has the store open submits its jobs."),
+            ],
             action=Action(
-                f"Run {name} now",
+                sentence("Run {name} now", name=name),
                 f"sidelane schedules run {shlex.quote(name)}",
                 f"schedules/{quote(name, safe='')}/run",
                 "schedule.run",
@@ -167,28 +199,37 @@ def poison_key(queue: str) -> str:
 def _dead_letter(facts: Facts, records: Sequence[JobRecord], cause: str, release: str, elsewhere: int) -> Finding:
     newest = max(records, key=lambda record: record.ended or 0.0)
     task, line = newest.spec.task, first_line(newest)
-    count = "1 dead letter" if len(records) == 1 else f"{len(records)} dead letters of one cause"
-    on = ""
+    on: Sentence | str = ""
     if release:
-        on = (
-            f", on release {release}"
-            if elsewhere or len(_releases(facts, task)) < 2
-            else f", only on release {release}"
-        )
-    users = len({record.spec.user for record in records if record.spec.user})
-    evidence = f"The last was job {newest.id}, {duration_text(facts.now - (newest.ended or facts.now))} ago."
-    if users:
-        evidence += f" Users: {users}."
+        others = elsewhere or len(_releases(facts, task)) < 2
+        text = ", on release {release}" if others else ", only on release {release}"
+        on = sentence(text, release=release)
+    ago = duration_text(facts.now - (newest.ended or facts.now))
+    evidence = [sentence("The last was job {job}, {time} ago.", job=newest.id, time=ago)]
+    if users := len({record.spec.user for record in records if record.spec.user}):
+        evidence.append(sentence("Users: {count}.", count=users))
     if elsewhere:
-        evidence += f" {elsewhere} more of this cause ran on other releases."
+        evidence.append(sentence("{count} more of this cause ran on other releases.", count=elsewhere))
     error = NUMBERS.split(line)[0].strip("… ") or line.strip("…")
     selected = f"--task {shlex.quote(task)} --error {shlex.quote(error)} --since 1d"
     return Finding(
         key=f"dead-letters:{task}:{cause}",
         severity=Severity.SOON,
-        sentence=f"{count}: {line} in {task} v{newest.spec.version}{on}",
+        sentence=counted(
+            len(records),
+            "1 dead letter: {error} in {task} v{version}{release}",
+            "{count} dead letters of one cause: {error} in {task} v{version}{release}",
+            error=line,
+            task=task,
+            version=newest.spec.version,
+            release=on,
+        ),
         evidence=evidence,
-        action=Action(f"Review and requeue {len(records)}", f"sidelane dead list {selected}", "dead"),
+        action=Action(
+            sentence("Review and requeue {count}", count=len(records)),
+            f"sidelane dead list {selected}",
+            f"dead/{cause_key(newest)}",
+        ),
         since=min(record.ended or facts.now for record in records),
     )
 
@@ -198,28 +239,39 @@ def _releases(facts: Facts, task: str) -> set[str]:
     return {cell.series.release for cell in facts.day if cell.series.task == task and cell.series.release}
 
 
-def _poison_sentence(queue: str, running: Sequence[JobRecord], ready: int) -> str:
+def _poison_sentence(queue: str, running: Sequence[JobRecord], ready: int) -> Sentence:
     if len(running) == 1 and not ready:
         (record,) = running
-        return f"Job {record.id} ({record.spec.task}) has cost {counted(record.worker_losses, 'worker')}"
-    verb = "has" if len(running) + ready == 1 else "have"
-    return f"{job_count(len(running) + ready)} of queue {queue} {verb} cost several workers"
+        return counted(
+            record.worker_losses,
+            "Job {job} ({task}) has cost 1 worker",
+            "Job {job} ({task}) has cost {count} workers",
+            job=record.id,
+            task=record.spec.task,
+        )
+    return counted(
+        len(running) + ready, "1 job of queue {queue} has cost several workers",
+        "{count} jobs of queue {queue} have cost several workers", queue=queue,
+    )  # fmt: skip
 
 
-def _poison_evidence(running: Sequence[JobRecord], ready: int) -> str:
+def _poison_evidence(running: Sequence[JobRecord], ready: int) -> list[Sentence]:
     if not running:
-        return f"{ready} wait to run isolated, each in a process that runs no other job."
+        return [sentence("{count} wait to run isolated, each in a process that runs no other job.", count=ready)]
     worst = max(running, key=lambda record: record.worker_losses)
     left = max(0, worst.spec.max_worker_losses - worst.worker_losses)
-    starts = f"{left} {'start is' if left == 1 else 'starts are'} left to it"
-    how = "runs isolated now" if worst.isolated else "runs beside other jobs"
-    return f"Job {worst.id} {how}; {starts}. {len(running)} running, {ready} waiting."
+    starts = counted(left, "1 start is left to it", "{count} starts are left to it")
+    how = "Job {job} runs isolated now; {starts}." if worst.isolated else "Job {job} runs beside other jobs; {starts}."
+    return [
+        sentence(how, job=worst.id, starts=starts),
+        sentence("{running} running, {waiting} waiting.", running=len(running), waiting=ready),
+    ]
 
 
 def _poison_action(queue: str, running: Sequence[JobRecord]) -> Action:
     if not running:
         return Action(
-            f"See the queued jobs of {queue}",
+            sentence("See the queued jobs of {queue}", queue=queue),
             f"sidelane jobs list --queue {queue} --state queued",
             page_of("jobs", queue=queue, state="queued"),
         )
@@ -227,7 +279,7 @@ def _poison_action(queue: str, running: Sequence[JobRecord]) -> Action:
     return cancel_job(worst.id)
 
 
-def _usual_silence(counts: Counts) -> tuple[str, float | None]:
+def _usual_silence(counts: Counts) -> tuple[Sentence, float | None]:
     """Return what is usual for a task in words, and the seconds of silence that are too many, or None if that is unknown.
 
     Most attempts of some tasks send events: their silence is compared with the wait for the first event and the time between two.
@@ -237,22 +289,29 @@ def _usual_silence(counts: Counts) -> tuple[str, float | None]:
     sends = first.count * 2 >= runs.count
     usual = (first if sends else runs).quantile(0.99)
     if runs.count < MIN_ATTEMPTS or usual is None or usual >= BUCKETS[-1]:
-        return "", None
+        return sentence("what is usual is unknown"), None
     if not sends:
-        return f"99 % end within {duration_text(usual)}", max(MIN_SILENCE, RUN_FACTOR * usual)
+        return sentence("99 % end within {time}", time=duration_text(usual)), max(MIN_SILENCE, RUN_FACTOR * usual)
     between = counts.get(Count.STREAM_MS, 0) / 1000 / max(1, counts.get(Count.EVENTS, 0))
-    return f"99 % send something within {duration_text(usual)}", max(MIN_SILENCE, SILENCE_FACTOR * max(usual, between))
+    most = max(MIN_SILENCE, SILENCE_FACTOR * max(usual, between))
+    return sentence("99 % send something within {time}", time=duration_text(usual)), most
 
 
 def _dead_callbacks(receiver: str, records: Sequence[JobRecord]) -> Finding:
     newest = max(records, key=lambda record: record.ended or 0.0)
-    count = counted(len(records), "callback")
+    count = counted(len(records), "1 callback", "{count} callbacks")
     selected = f"--task {CALLBACK_TASK} --user {shlex.quote(receiver)}"
     return Finding(
         key=f"callbacks:failed:{receiver}",
         severity=Severity.SOON,
-        sentence=f"{count} to {receiver} failed for good in the last 24 h",
-        evidence=f"The last error: {first_line(newest)}",
-        action=Action(f"Deliver {count} again", f"sidelane dead requeue --all {selected}", "callbacks"),
+        sentence=sentence(
+            "{callbacks} to {receiver} failed for good in the last 24 h", callbacks=count, receiver=receiver
+        ),
+        evidence=[sentence("The last error: {error}", error=first_line(newest))],
+        action=Action(
+            sentence("Deliver {callbacks} again", callbacks=count),
+            f"sidelane dead requeue --all {selected}",
+            "callbacks",
+        ),
         since=min(record.ended or 0.0 for record in records),
     )

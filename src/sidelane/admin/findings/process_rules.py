@@ -3,12 +3,14 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import reduce
 
 from sidelane.admin.findings.facts import RECENT, Facts, WorkerExit
-from sidelane.admin.findings.finding import Action, Finding, Severity, counted, digest
+from sidelane.admin.findings.finding import Action, Finding, Severity, digest
 from sidelane.admin.findings.job_rules import poison_jobs
 from sidelane.model.durations import duration_text
 from sidelane.model.history import Count
+from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.model.sizes import size_text
 from sidelane.model.worker import OK, WORKER, WorkerInfo
 
@@ -38,13 +40,24 @@ def unhealthy_workers(facts: Facts) -> Iterator[Finding]:
             by_error[_NUMBERS.sub("#", worker.health)].append(worker)
     for error, workers in sorted(by_error.items()):
         names = sorted(worker.name for worker in workers)
-        who = f"Worker {names[0]} is" if len(names) == 1 else f"{len(names)} workers are"
         yield Finding(
             key=f"unhealthy:{digest(error)}",
             severity=Severity.URGENT if _no_other_worker(facts, workers) else Severity.SOON,
-            sentence=f"{who} unhealthy: {workers[0].health}",
-            evidence=f"{_listed(names)}. Healthy workers: {sum(_is_healthy(each) for each in facts.workers)}.",
-            action=Action(f"See the health of {_listed(names)}", "sidelane workers", "workers"),
+            sentence=counted(
+                len(names),
+                "Worker {name} is unhealthy: {error}",
+                "{count} workers are unhealthy: {error}",
+                name=names[0],
+                error=workers[0].health,
+            ),
+            evidence=[
+                sentence(
+                    "{names}. Healthy workers: {count}.",
+                    names=_listed(names),
+                    count=sum(map(_is_healthy, facts.workers)),
+                )
+            ],
+            action=Action(sentence("See the health of {names}", names=_listed(names)), "sidelane workers", "workers"),
         )
 
 
@@ -56,13 +69,25 @@ def blocked_loops(facts: Facts) -> Iterator[Finding]:
     )
     if late:
         names = [worker.name for worker in late]
-        what = "processes have event loops that are" if len(late) > 1 else "process has an event loop that is"
         yield Finding(
             key="blocked-event-loop",
             severity=Severity.SOON,
-            sentence=f"{len(late)} {what} up to {duration_text(late[0].loop_lag)} late: {_listed(names)}",
-            evidence=f"{late[0].name} serves {late[0].streams} streams and runs {late[0].running} jobs.",
-            action=Action(f"Find the blocking call in the log of {names[0]}", "sidelane logs"),
+            sentence=counted(
+                len(late),
+                "1 process has an event loop that is up to {time} late: {names}",
+                "{count} processes have event loops that are up to {time} late: {names}",
+                time=duration_text(late[0].loop_lag),
+                names=_listed(names),
+            ),
+            evidence=[
+                sentence(
+                    "{name} serves {streams} streams and runs {jobs} jobs.",
+                    name=late[0].name,
+                    streams=late[0].streams,
+                    jobs=late[0].running,
+                )
+            ],
+            action=Action(sentence("Find the blocking call in the log of {name}", name=names[0]), "sidelane logs"),
         )
 
 
@@ -77,18 +102,24 @@ def lost_workers(facts: Facts) -> Iterator[Finding]:
     leases = sum(cell.counts.get(Count.LOST, 0) for cell in facts.recent)
     if not died and not (leases and not killed):
         return
-    last = (
-        f"; {counted(len(died), 'worker')} died, the last {duration_text(facts.now - died[-1].at)} ago: {died[-1].reason}"
-        if died
-        else ""
+    losses = counted(leases, "1 worker loss", "{count} worker losses")
+    text = sentence("{losses} in the last 15 min", losses=losses)
+    evidence = sentence(
+        "Leases ended without a sign of their workers: a machine is gone, or an external worker did not answer."
     )
+    if died:
+        text = sentence(
+            "{losses} in the last 15 min; {workers} died, the last {time} ago: {reason}",
+            losses=losses, workers=counted(len(died), "1 worker", "{count} workers"),
+            time=duration_text(facts.now - died[-1].at), reason=died[-1].reason,
+        )  # fmt: skip
+        evidence = _exits(died)
     yield Finding(
         key="lost-workers",
         severity=Severity.SOON,
-        sentence=f"{counted(leases, 'worker loss')} in the last 15 min{last}",
-        evidence=_exits_text(died)
-        or "Leases ended without a sign of their workers: a machine is gone, or an external worker did not answer.",
-        action=Action("See the workers that are left", "sidelane workers", "workers"),
+        sentence=text,
+        evidence=[evidence],
+        action=Action(sentence("See the workers that are left"), "sidelane workers", "workers"),
         since=min([*lost, *(each.at for each in died)]),
         cause=next((each.key for each in poison_jobs(facts)), None),
     )
@@ -96,28 +127,39 @@ def lost_workers(facts: Facts) -> Iterator[Finding]:
 
 def _out_of_memory(facts: Facts, killed: Sequence[WorkerExit]) -> Finding:
     smallest = min((each.memory for each in killed if each.memory), default=0)
-    action = Action("See the memory of each worker", "sidelane workers --json")
+    action = Action(sentence("See the memory of each worker"), "sidelane workers --json")
     if smallest:
         limit = f"{max(1, round(smallest * MEMORY_SHARE / 1_000_000))}MB"
-        action = Action(f"Replace workers above {limit} between two jobs", f"sidelane worker --max-memory {limit}")
-    verb = "was" if len(killed) == 1 else "were"
+        text = sentence("Replace workers above {limit} between two jobs", limit=limit)
+        action = Action(text, f"sidelane worker --max-memory {limit}")
     return Finding(
         key="out-of-memory",
         severity=Severity.URGENT,
-        sentence=f"{counted(len(killed), 'worker')} {verb} killed in the last 15 min: out of memory",
-        evidence=f"The last {duration_text(facts.now - killed[-1].at)} ago. {_exits_text(killed)}",
+        sentence=counted(
+            len(killed),
+            "1 worker was killed in the last 15 min: out of memory",
+            "{count} workers were killed in the last 15 min: out of memory",
+        ),
+        evidence=[sentence("The last {time} ago.", time=duration_text(facts.now - killed[-1].at)), _exits(killed)],
         action=action,
         since=killed[0].at,
         cause=next((each.key for each in poison_jobs(facts)), None),
     )
 
 
-def _exits_text(exits: Sequence[WorkerExit]) -> str:
-    texts = [
-        f"{each.worker}: {each.reason}{f' at {size_text(each.memory)}' if each.memory else ''}"
-        for each in exits[-NAMED:]
-    ]
-    return "; ".join(texts) + "." if texts else ""
+def _exits(exits: Sequence[WorkerExit]) -> Sentence:
+    """Return how the last workers ended."""
+    listed = reduce(
+        lambda before, last: sentence("{before}; {last}", before=before, last=last), map(_exit, exits[-NAMED:])
+    )
+    return sentence("{exits}.", exits=listed)
+
+
+def _exit(died: WorkerExit) -> Sentence:
+    if not died.memory:
+        return sentence("{worker}: {reason}", worker=died.worker, reason=died.reason)
+    size = size_text(died.memory)
+    return sentence("{worker}: {reason} at {size}", worker=died.worker, reason=died.reason, size=size)
 
 
 def _is_healthy(worker: WorkerInfo) -> bool:
@@ -130,6 +172,6 @@ def _no_other_worker(facts: Facts, unhealthy: Sequence[WorkerInfo]) -> bool:
     return any(not any(map(_is_healthy, facts.workers_of(queue))) for queue in queues)
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+def _listed(names: Sequence[str]) -> Sentence | str:
+    first, more = ", ".join(names[:NAMED]), len(names) - NAMED
+    return sentence("{names} and {count} more", names=first, count=more) if more > 0 else first

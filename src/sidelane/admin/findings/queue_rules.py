@@ -6,11 +6,11 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 
 from sidelane.admin.findings.facts import LATELY, Facts
-from sidelane.admin.findings.finding import Action, Finding, Severity, counted, page_of
-from sidelane.admin.queues import job_count
+from sidelane.admin.findings.finding import Action, Finding, Severity, page_of
 from sidelane.model.durations import duration_text, rate_text
 from sidelane.model.history import Count, Histogram, HistoryCell, histogram, merged
 from sidelane.model.queue import INTERNAL_PREFIX
+from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 
 MIN_UNSERVED = 3.0
@@ -42,11 +42,17 @@ def missed_targets(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key=f"target-wait:{queue.name}",
             severity=Severity.URGENT,
-            sentence=f"Queue {queue.name} misses its target wait of {duration_text(target)}: a job that could start has waited "
-            f"{duration_text(queue.head_wait)}",
-            evidence=" ".join(
-                filter(None, [_rates(facts, queue), _slots(workers), f"{job_count(queue.ready)} can start."])
+            sentence=sentence(
+                "Queue {queue} misses its target wait of {target}: a job that could start has waited {time}",
+                queue=queue.name,
+                target=duration_text(target),
+                time=duration_text(queue.head_wait),
             ),
+            evidence=[
+                _rates(facts, queue),
+                _slots(workers),
+                counted(queue.ready, "1 job can start.", "{count} jobs can start."),
+            ],
             action=_action(facts, queue, workers, cause),
             since=facts.now - (queue.head_wait - target),
             cause=cause,
@@ -59,13 +65,22 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
         if not _waits(queue):
             continue
         if not facts.workers_of(queue.name):
-            verb = "waits" if queue.ready == 1 else "wait"
             yield Finding(
                 key=_unserved_queue_key(queue),
                 severity=Severity.URGENT,
-                sentence=f"{job_count(queue.ready)} {verb} in queue {queue.name}, which no live worker serves",
-                evidence=f"The oldest has waited {duration_text(queue.oldest or 0.0)}. Live processes: {len(facts.workers)}.",
-                action=Action(f"Start a worker of {queue.name}", f"sidelane worker --queues {queue.name}"),
+                sentence=counted(
+                    queue.ready,
+                    "1 job waits in queue {queue}, which no live worker serves",
+                    "{count} jobs wait in queue {queue}, which no live worker serves",
+                    queue=queue.name,
+                ),
+                evidence=[
+                    sentence("The oldest has waited {time}.", time=duration_text(queue.oldest or 0.0)),
+                    sentence("Live processes: {count}.", count=len(facts.workers)),
+                ],
+                action=Action(
+                    sentence("Start a worker of {queue}", queue=queue.name), f"sidelane worker --queues {queue.name}"
+                ),
             )
             continue
         for task, version in _unknown_tasks(facts, queue).items():
@@ -73,11 +88,20 @@ def unserved_jobs(facts: Facts) -> Iterator[Finding]:
             yield Finding(
                 key=f"unserved-task:{queue.name}:{task}",
                 severity=Severity.URGENT,
-                sentence=f"Jobs of {task} v{version} wait in queue {queue.name} for a worker that knows it; no live one does",
-                evidence=f"Workers of the queue: {len(facts.workers_of(queue.name))}. They know "
-                + (f"v{known} at most." if known else "no task of this name."),
+                sentence=sentence(
+                    "Jobs of {task} v{version} wait in queue {queue} for a worker that knows it; no live one does",
+                    task=task,
+                    version=version,
+                    queue=queue.name,
+                ),
+                evidence=[
+                    sentence("Workers of the queue: {count}.", count=len(facts.workers_of(queue.name))),
+                    sentence("They know v{version} at most.", version=known)
+                    if known
+                    else sentence("They know no task of this name."),
+                ],
                 action=Action(
-                    f"See the jobs of {task}",
+                    sentence("See the jobs of {task}", task=task),
                     f"sidelane jobs list --task {shlex.quote(task)} --state queued",
                     page_of("jobs", task=task, state="queued"),
                 ),
@@ -89,17 +113,29 @@ def held_limits(facts: Facts) -> Iterator[Finding]:
     for limit in _held(facts):
         name, _, key = limit.id.partition("/")
         label = name if key in ("", name) else limit.id
-        slots = f"{limit.used} of {limit.max}"
-        full = f"{slots} slots are taken"
+        full = sentence("{used} of {max} slots are taken", used=limit.used, max=limit.max)
         if limit.available_in is not None:
-            full = f"it admits the next in {duration_text(limit.available_in)}"
+            full = sentence("it admits the next in {time}", time=duration_text(limit.available_in))
         yield Finding(
             key=_limit_key(limit),
             severity=Severity.SOON,
-            sentence=f"Limit {label} holds {job_count(limit.waiting)}: {full}",
-            evidence=f"{slots} used, {limit.waiting:,} wait. More workers would only wait for it too.",
+            sentence=sentence(
+                "Limit {limit} holds {jobs}: {full}",
+                limit=label,
+                jobs=counted(limit.waiting, "1 job", "{count} jobs"),
+                full=full,
+            ),
+            evidence=[
+                sentence(
+                    "{used} of {max} used, {waiting} wait.",
+                    used=limit.used,
+                    max=limit.max,
+                    waiting=f"{limit.waiting:,}",
+                ),
+                sentence("More workers would only wait for it too."),
+            ],
             action=Action(
-                f"See limit {label}",
+                sentence("See limit {limit}", limit=label),
                 f"sidelane limits list --name {shlex.quote(limit.id)}",
                 page_of("limits/one", id=limit.id),
             ),
@@ -112,10 +148,14 @@ def throttled_tasks(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key=_throttled_key(task),
             severity=Severity.URGENT,
-            sentence=f"The provider that {task} calls refuses: {refused} attempts were told to try later (429) in 5 min",
-            evidence=f"{started} attempts of {task} started in the same time.",
+            sentence=sentence(
+                "The provider that {task} calls refuses: {count} attempts were told to try later (429) in 5 min",
+                task=task,
+                count=refused,
+            ),
+            evidence=[sentence("{count} attempts of {task} started in the same time.", count=started, task=task)],
             action=Action(
-                f"See which jobs of {task} try again",
+                sentence("See which jobs of {task} try again", task=task),
                 f"sidelane jobs list --task {shlex.quote(task)} --state retrying",
                 page_of("jobs", task=task, state="retrying"),
             ),
@@ -150,20 +190,24 @@ def _cause(facts: Facts, queue: QueueStats, throttled: Collection[str]) -> str |
     return _limit_key(held[0]) if held and queue.waiting_for_limit >= MIN_HELD else None
 
 
-def _rates(facts: Facts, queue: QueueStats) -> str:
+def _rates(facts: Facts, queue: QueueStats) -> Sentence:
     """Return how fast jobs arrive and start, and by when the queue is empty at these rates."""
     rates = facts.lately(queue.name)
     if not rates.arrivals and not rates.starts:
-        return "No job started in 5 min."
-    text = f"{rate_text(rates.arrivals) or '0/s'} arrive, {rate_text(rates.starts) or '0/s'} start;"
+        return sentence("No job started in 5 min.")
+    arrivals, starts = rate_text(rates.arrivals) or "0/s", rate_text(rates.starts) or "0/s"
     surplus = rates.starts - rates.arrivals
     if surplus <= 0:
-        return f"{text} the queue grows."
-    return f"{text} the queue clears in {duration_text(queue.ready / surplus)}."
+        return sentence("{arrivals} arrive, {starts} start; the queue grows.", arrivals=arrivals, starts=starts)
+    return sentence(
+        "{arrivals} arrive, {starts} start; the queue clears in {time}.",
+        arrivals=arrivals, starts=starts, time=duration_text(queue.ready / surplus),
+    )  # fmt: skip
 
 
-def _slots(workers: list[WorkerInfo]) -> str:
-    return f"{sum(each.running for each in workers)} of {sum(each.slots for each in workers)} slots busy."
+def _slots(workers: list[WorkerInfo]) -> Sentence:
+    busy, slots = sum(each.running for each in workers), sum(each.slots for each in workers)
+    return sentence("{busy} of {slots} slots busy.", busy=busy, slots=slots)
 
 
 def _action(facts: Facts, queue: QueueStats, workers: list[WorkerInfo], cause: str | None) -> Action:
@@ -172,12 +216,15 @@ def _action(facts: Facts, queue: QueueStats, workers: list[WorkerInfo], cause: s
     free = min(slots - queue.running, sum(each.slots - each.running for each in workers))
     if workers and cause is not None:
         return Action(
-            f"See the jobs that wait in {queue.name}",
+            sentence("See the jobs that wait in {queue}", queue=queue.name),
             f"sidelane jobs list --queue {queue.name} --state queued",
             page_of("jobs", queue=queue.name, state="queued"),
         )
     if free > 0:
-        return Action(f"See why {free} slots of {queue.name} are free", "sidelane workers", "workers")
+        text = counted(
+            free, "See why 1 slot of {queue} is free", "See why {count} slots of {queue} are free", queue=queue.name
+        )
+        return Action(text, "sidelane workers", "workers")
     return _more_slots(facts, queue, slots)
 
 
@@ -187,7 +234,8 @@ def _more_slots(facts: Facts, queue: QueueStats, slots: int) -> Action:
     runs: Histogram = histogram(rates.counts, Count.RUN)
     needed = math.ceil(rates.arrivals * runs.total / runs.count / UTILISATION) if runs.count else 0
     more = max(1, needed - slots)
-    return Action(f"Add {counted(more, 'slot')} to {queue.name}", f"sidelane worker --queues {queue.name}={more}")
+    text = counted(more, "Add 1 slot to {queue}", "Add {count} slots to {queue}", queue=queue.name)
+    return Action(text, f"sidelane worker --queues {queue.name}={more}")
 
 
 def _held(facts: Facts) -> list[LimitStats]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from sidelane.admin.findings.facts import Facts, SizeSample
 from sidelane.admin.findings.finding import Action, Finding, Severity
 from sidelane.model.durations import DAY, HOUR, duration_text
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.sizes import size_text
 
 CHANGE_LISTED = 3600.0
@@ -32,9 +33,13 @@ def changed_server(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         key="store-server",
         severity=Severity.INFO,
-        sentence=f"Store: {facts.store.kind} restarted or failed over {duration_text(facts.now - facts.server_changed)} ago",
+        sentence=sentence(
+            "Store: {store} restarted or failed over {time} ago",
+            store=facts.store.kind,
+            time=duration_text(facts.now - facts.server_changed),
+        ),
         evidence=_may_be_lost(facts),
-        action=Action("See how the store keeps jobs", "sidelane store show"),
+        action=Action(sentence("See how the store keeps jobs"), "sidelane store show"),
         since=facts.server_changed,
     )
 
@@ -51,9 +56,17 @@ def full_store(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         key="store-size",
         severity=Severity.URGENT if part >= 0.95 or (left is not None and left < HOUR) else Severity.SOON,
-        sentence=f"Store: it is {part:.0%} full{_full_in(left)}".replace("%", " %"),
-        evidence=f"{size_text(used)} of {size_text(most)} used; {facts.store.jobs:,} jobs, {facts.store.failed:,} of them failed.",
-        action=Action("See what fills the store, then shorten the retention of jobs", "sidelane store show"),
+        sentence=sentence("Store: it is {share} full{rate}", share=f"{part * 100:.0f} %", rate=_full_in(left)),
+        evidence=[
+            sentence(
+                "{used} of {most} used; {jobs} jobs, {failed} of them failed.",
+                used=size_text(used),
+                most=size_text(most),
+                jobs=f"{facts.store.jobs:,}",
+                failed=f"{facts.store.failed:,}",
+            )
+        ],
+        action=Action(sentence("See what fills the store, then shorten the retention of jobs"), "sidelane store show"),
     )
 
 
@@ -68,9 +81,15 @@ def full_disk(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         key="store-disk",
         severity=Severity.URGENT if free < MIN_DISK_FREE / 4 or (left is not None and left < HOUR) else Severity.SOON,
-        sentence=f"Store: its disk has {size_text(free)} left{_full_in(left)}",
-        evidence=f"The store has {facts.store.jobs:,} jobs in {size_text(facts.store.size or 0)}.",
-        action=Action("Free some of the disk, or shorten the retention of jobs", "sidelane store show"),
+        sentence=sentence("Store: its disk has {size} left{rate}", size=size_text(free), rate=_full_in(left)),
+        evidence=[
+            sentence(
+                "The store has {jobs} jobs in {size}.",
+                jobs=f"{facts.store.jobs:,}",
+                size=size_text(facts.store.size or 0),
+            )
+        ],
+        action=Action(sentence("Free some of the disk, or shorten the retention of jobs"), "sidelane store show"),
     )
 
 
@@ -80,9 +99,9 @@ def undelivered_alerts(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key="alerts",
             severity=Severity.SOON,
-            sentence=f"Alerts do not arrive: {facts.alert_error.rstrip('.')}",
-            evidence="Findings are listed by `sidelane attention` only.",
-            action=Action("Correct SIDELANE_ALERT_URL", "sidelane check"),
+            sentence=sentence("Alerts do not arrive: {error}", error=facts.alert_error.rstrip(".")),
+            evidence=[sentence("Findings are listed by `sidelane attention` only.")],
+            action=Action(sentence("Correct SIDELANE_ALERT_URL"), "sidelane check"),
         )
 
 
@@ -92,13 +111,15 @@ def used_size(facts: Facts) -> int | None:
     return memory if isinstance(memory, int) else facts.store.used
 
 
-def _may_be_lost(facts: Facts) -> str:
+def _may_be_lost(facts: Facts) -> list[Sentence]:
     """Return what may be lost, by the settings of the store."""
     if facts.durability_warnings:
-        return " ".join(f"The store may lose jobs: {text}." for text in facts.durability_warnings)
+        return [sentence("The store may lose jobs: {warning}.", warning=each) for each in facts.durability_warnings]
     if "everysec" in str(facts.store.details.get("append-only file", "")):
-        return "With appendfsync everysec, up to 2 s of acknowledged work may be gone if its machine failed."
-    return "What was acknowledged is kept, unless a replica took over that had not received it yet."
+        return [
+            sentence("With appendfsync everysec, up to 2 s of acknowledged work may be gone if its machine failed.")
+        ]
+    return [sentence("What was acknowledged is kept, unless a replica took over that had not received it yet.")]
 
 
 def _seconds_left(facts: Facts, value: Callable[[SizeSample], int | None], full: int) -> float | None:
@@ -113,5 +134,5 @@ def _seconds_left(facts: Facts, value: Callable[[SizeSample], int | None], full:
     return max(0.0, (full - last) / growth) if growth > 0 else None
 
 
-def _full_in(seconds: float | None) -> str:
-    return "" if seconds is None else f", full in {duration_text(seconds)} at this rate"
+def _full_in(seconds: float | None) -> Sentence | str:
+    return "" if seconds is None else sentence(", full in {time} at this rate", time=duration_text(seconds))

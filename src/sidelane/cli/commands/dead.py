@@ -18,7 +18,8 @@ from sidelane.admin.dead_letters import (
     newest_dead_letters,
     not_dead_text,
 )
-from sidelane.admin.documents import error_text, failure_document, job_document
+from sidelane.admin.documents import Document, error_text, failure_document, job_document
+from sidelane.admin.failure_causes import cause_key
 from sidelane.cli.changes import Reason, bulk_action, change_jobs
 from sidelane.cli.commands.jobs import JobId, show_job
 from sidelane.cli.locate import load_lane, with_client
@@ -70,9 +71,7 @@ def list_(*, filters: DeadLetterOptions, limit: MaxItems = 50, common: Common) -
     selected, settings = filters.selected(), common.settings()
     records = with_client(settings, lambda client: newest_dead_letters(client.store, selected, limit))
     if common.as_json:
-        print_json(
-            [{**job_document(record), "history": list(map(failure_document, record.history))} for record in records]
-        )
+        print_json(list(map(_document, records)))
         return
     if not records:
         _print_none(settings)
@@ -173,6 +172,11 @@ def _bulk(
 
 def _print_none(settings: Settings) -> None:
     stderr().print(f"No matching dead letter in {redact_url(settings.store)}.", style="dim")
+
+
+def _document(record: JobRecord) -> Document:
+    history = list(map(failure_document, record.history))
+    return {**job_document(record), "cause": cause_key(record), "history": history}
 
 
 def _row(record: JobRecord, now: float) -> list[Text]:

@@ -34,10 +34,12 @@ def _text(finding: Finding, numbers: dict[str, int], style: str, now: float) -> 
     cause = numbers.get(finding.cause or "")
     more = f" Cause: {cause}." if cause else ""
     lines = [
-        Text.assemble((printable_line(finding.sentence), style), (since, "dim")),
-        Text(printable_line(finding.evidence) + more),
+        Text.assemble((printable_line(str(finding.sentence)), style), (since, "dim")),
+        Text(printable_line(finding.evidence_text) + more),
         Text.assemble(
-            ("→ ", "dim"), printable_line(finding.action.text), (f": {printable_line(finding.action.command)}", "cyan")
+            ("→ ", "dim"),
+            printable_line(str(finding.action.text)),
+            (f": {printable_line(finding.action.command)}", "cyan"),
         ),
     ]
     if finding.muted_until is not None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sidelane.admin.findings.finding import Finding
 from sidelane.model.errors import StoreError
 from sidelane.model.job import JobRecord, Query
+from sidelane.model.sentence import Sentence
 from sidelane.tasks.internal_queues import BULK_QUEUE
 from sidelane.web.dashboard.reads import SharedReads
 
@@ -78,5 +79,5 @@ class Feed:
         return (newest[0].id, newest[0].state) if newest else None
 
 
-def _essentials(findings: Sequence[Finding]) -> list[tuple[str, str, float | None]]:
+def _essentials(findings: Sequence[Finding]) -> list[tuple[str, Sentence, float | None]]:
     return [(each.key, each.sentence, each.muted_until) for each in findings]

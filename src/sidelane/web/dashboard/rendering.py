@@ -11,9 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sidelane.admin.figures import cost_text
-from sidelane.admin.sentence import Sentence
 from sidelane.model.codec import rfc3339
 from sidelane.model.durations import duration_text, rate_text
+from sidelane.model.sentence import Sentence
 from sidelane.model.sizes import size_text
 from sidelane.web.dashboard.assets import asset_url
 

@@ -1,7 +1,7 @@
 """Bulk actions: what would be done to which jobs, how far it is, and what was left alone and why."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -18,10 +18,10 @@ from sidelane.admin.bulk import (
     recent_actions,
     stop,
 )
-from sidelane.admin.sentence import Sentence, sentence
 from sidelane.client.bulk_actions import BulkAction, BulkKind
 from sidelane.model.errors import ArgumentsError
-from sidelane.model.job import MAX_TEXT
+from sidelane.model.job import MAX_TEXT, JobRecord
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.web.dashboard.pages.jobs import FIELDS, FilterError, filter_of
 from sidelane.web.dashboard.site import Site, View
 
@@ -60,12 +60,7 @@ async def _list(view: View) -> Response:
 
 async def _capture(view: View) -> Response:
     """Capture the jobs that are selected, or all that match the filter of the list, and show what would be done to them."""
-    form = await view.form()
-    name = str(form.get("action", ""))
-    if name not in set(BulkKind):
-        raise ArgumentsError("Choose what to do with the jobs.")
-    kind = BulkKind(name)
-    view.require(f"bulk.{kind}")
+    form, kind = await view.form(), await chosen_kind(view)
     if form.get("scope") == "all":
         chosen = _chosen(str(form.get("filter", ""))[:MAX_FILTER])
         try:
@@ -78,6 +73,21 @@ async def _capture(view: View) -> Response:
         if not ids:
             return view.done(view.say("Select jobs first, or choose all that match."))
         pages, text = chosen_jobs(view.store, ids), f"selected in the list ({len(ids)})"
+    return await preview(view, kind, pages, text)
+
+
+async def chosen_kind(view: View) -> BulkKind:
+    """Return what the form wants to do with jobs. Raises `ArgumentsError` and `NotAllowed`."""
+    name = str((await view.form()).get("action", ""))
+    if name not in set(BulkKind):
+        raise ArgumentsError("Choose what to do with the jobs.")
+    kind = BulkKind(name)
+    view.require(f"bulk.{kind}")
+    return kind
+
+
+async def preview(view: View, kind: BulkKind, pages: AsyncIterable[Sequence[JobRecord]], text: str) -> Response:
+    """Capture jobs, and show what would be done to them. `text` is the filter in words."""
     action = await capture(view.store, kind, pages, filter_text=text, by=view.operator.name)
     return view.done("", to=f"{view.base}bulk/{action.id}")
 

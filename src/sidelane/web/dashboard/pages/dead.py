@@ -1,13 +1,17 @@
 """Dead letters: the jobs that failed for good, grouped by cause and release."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from fastapi import Response
 
-from sidelane.admin.dead_letters import cause_key
-from sidelane.admin.failure_causes import FailureCause, failure_causes
-from sidelane.model.job import JobRecord, State
+from sidelane.admin.bulk import chosen_jobs, filtered_dead_letters, filtered_jobs
+from sidelane.admin.dead_letters import DeadLetterFilter
+from sidelane.admin.failure_causes import FailureCause, cause_key, failure_causes
+from sidelane.admin.jobs import JobFilter, JobView
+from sidelane.model.job import JobRecord, Query, State
 from sidelane.tasks.internal_queues import CALLBACK_TASK
+from sidelane.web.dashboard.pages.bulk import chosen_kind, preview
 from sidelane.web.dashboard.reads import MAX_DEAD_LETTERS
 from sidelane.web.dashboard.site import Site, View
 
@@ -16,29 +20,68 @@ MAX_JOBS: Final = 50
 
 
 def add_pages(site: Site) -> None:
-    """Add the list of causes, and the page of one."""
+    """Add the list of causes, the page of one, and the capture of their jobs for a bulk action."""
     site.get("/dead", _list)
+    site.post("/dead", _capture, action=None)  # it changes no job
     site.get("/dead/{cause}", _cause)
 
 
 async def _list(view: View) -> Response:
-    causes = [(cause_key(each), each) for each in await _causes(view)]
+    causes = await _causes(view)
     searched = len(await view.reads.dead_letters())
     return await view.page(
-        "dead.html", current="dead", causes=causes, searched=searched, more=searched == MAX_DEAD_LETTERS
+        "dead.html", current="dead", causes=causes.items(), searched=searched, more=searched == MAX_DEAD_LETTERS
     )
 
 
 async def _cause(view: View) -> Response:
-    cause = next((each for each in await _causes(view) if cause_key(each) == view.path("cause")), None)
+    key = view.path("cause")
+    cause = (await _causes(view)).get(key)
     if cause is None:
-        return await view.page("dead_cause.html", current="dead", cause=None, jobs=[], total=0)
+        return await view.page("dead_cause.html", current="dead", cause=None, key=key, jobs=[], total=0)
     newest = sorted(cause.records, key=lambda record: -(record.ended or 0.0))[:MAX_JOBS]
     now = await view.store.get([record.id for record in newest])  # what was requeued meanwhile is not shown
     jobs = [record for record in now if isinstance(record, JobRecord) and record.state is State.FAILED]
-    return await view.page("dead_cause.html", current="dead", cause=cause, jobs=jobs, total=len(cause.records))
+    return await view.page("dead_cause.html", current="dead", cause=cause, key=key, jobs=jobs, total=len(cause.records))
 
 
-async def _causes(view: View) -> list[FailureCause]:
-    """Return the causes of the newest dead letters, without callbacks, which have another page."""
-    return failure_causes(each for each in await view.reads.dead_letters() if each.spec.task != CALLBACK_TASK)
+async def _capture(view: View) -> Response:
+    """Capture the selected jobs, all of one cause, those of the selected causes, or all dead letters but callbacks."""
+    form, kind = await view.form(), await chosen_kind(view)
+    everything, ids = form.get("scope") == "all", [str(each) for each in form.getlist("job")]
+    keys = [str(each) for each in form.getlist("of" if everything else "cause")]
+    if everything and not keys:
+        selected = JobFilter.of(Query(), [JobView.FAILED], internal=False)
+        return await preview(view, kind, filtered_jobs(view.store, selected), "state failed")
+    if ids and not everything:
+        return await preview(view, kind, chosen_jobs(view.store, ids), f"selected in the list ({len(ids)})")
+    if not keys:
+        return view.done(view.say("Select jobs first, or choose all that match."))
+    causes = {key: each for key, each in (await _causes(view)).items() if key in keys}
+    if not causes:
+        return view.done(view.say("No job of this cause is left"))
+    pages = filtered_dead_letters(view.store, _filter_of(causes))
+    return await preview(view, kind, pages, "; ".join(map(_in_words, causes.values())))
+
+
+def _filter_of(causes: Mapping[str, FailureCause]) -> DeadLetterFilter:
+    """Return the filter of these causes. The store applies the task and the release if they have only one."""
+    tasks = {each.newest.spec.task for each in causes.values()}
+    releases = {each.release for each in causes.values()}
+    return DeadLetterFilter(
+        causes=frozenset(causes),
+        task=tasks.pop() if len(tasks) == 1 else None,
+        release=releases.pop() or None if len(releases) == 1 else None,
+    )
+
+
+def _in_words(cause: FailureCause) -> str:
+    return " · ".join(
+        filter(None, [cause.error, f"task {cause.newest.spec.task}", cause.release and f"release {cause.release}"])
+    )
+
+
+async def _causes(view: View) -> Mapping[str, FailureCause]:
+    """Return the causes of the newest dead letters by their keys, without callbacks, which have another page."""
+    causes = failure_causes(each for each in await view.reads.dead_letters() if each.spec.task != CALLBACK_TASK)
+    return {cause_key(each.newest): each for each in causes}

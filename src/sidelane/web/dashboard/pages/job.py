@@ -13,7 +13,6 @@ from sidelane.admin.actions import cancel_jobs, requeue_jobs
 from sidelane.admin.attempt_texts import LogTexts, first_difference, read_texts
 from sidelane.admin.documents import parse_json
 from sidelane.admin.jobs import JobFilter, job_detail, job_view, situation_of, users_follow_ups
-from sidelane.admin.sentence import Sentence, sentence
 from sidelane.admin.timeline import Phase, Stage, attempts_of, stages, tokens_per_second
 from sidelane.admin.why import Situation, explain
 from sidelane.callbacks.status import callbacks_of
@@ -23,6 +22,7 @@ from sidelane.model.durations import duration_text
 from sidelane.model.history import NO_USAGE
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.limit import Limit
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.transition import timeline
 from sidelane.model.worker import LimitStats
 from sidelane.telemetry.events import StreamKind

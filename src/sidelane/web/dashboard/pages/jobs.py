@@ -13,10 +13,10 @@ from fastapi import Response
 from sidelane.admin.documents import error_text
 from sidelane.admin.job_search import FoundJobs, search_jobs
 from sidelane.admin.jobs import JobFilter, JobView, job_view
-from sidelane.admin.sentence import Sentence, sentence
 from sidelane.admin.timeline import Phase, time_spent
 from sidelane.model.durations import time_of
 from sidelane.model.job import MAX_TEXT, JobRecord, Query, State
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.web.dashboard.site import Site, View
 
