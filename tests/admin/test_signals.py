@@ -52,7 +52,7 @@ def test_high_cpu_counts_since_its_first_ten_minutes() -> None:
     signal = found(*lines(0.9, 0.4, 0.85, 0.95))["high-cpu"]
     assert (signal.direction, signal.about, signal.until) == (Direction.RAISE, "chat", None)
     assert signal.since == NOW - 2 * TEN_MINUTES - 1
-    assert "95 %" in signal.evidence
+    assert "95 %" in str(signal.evidence)
 
 
 def test_high_cpu_that_is_over_says_until_when() -> None:
@@ -64,7 +64,7 @@ def test_low_cpu_and_idle_slots_ask_for_fewer_processes() -> None:
     two = lines(0.1, 0.2, slots=10, running=1), lines(0.1, 0.1, name="chat-2@box", slots=10, running=1)
     signal = found(*sorted([*two[0], *two[1]], key=lambda line: line.until))["low-cpu"]
     assert signal.direction is Direction.LOWER
-    assert "2 processes" in signal.evidence
+    assert "2 processes" in str(signal.evidence)
 
 
 @pytest.mark.parametrize("fields", [{"slots": 10, "running": 7}, {"slots": 10, "running": 1}])
@@ -75,7 +75,7 @@ def test_low_cpu_is_no_signal_for_busy_slots_or_for_one_process(fields: dict[str
 def test_503s_and_late_loops_are_signals() -> None:
     signals = found(*lines(0.2, 0.2, name="api", kind=API, unavailable=3, loop_lag=1.2))
     assert signals.keys() == {"unavailable", "late-loop"}
-    assert "6 requests" in signals["unavailable"].evidence
+    assert "6 requests" in str(signals["unavailable"].evidence)
 
 
 def test_memory_runs_short_if_processes_use_it_or_were_killed_for_it() -> None:
@@ -90,13 +90,13 @@ def test_memory_of_another_machine_is_not_compared() -> None:
     elsewhere = TimedLoad(line.until, replace(line.load, host="other"))
     assert "memory-short" not in found(elsewhere)
     killed = WorkerExit(NOW - 50, "chat-1@other", "signal SIGKILL, out of memory", 1)
-    evidence = found(elsewhere, exits=(killed,))["memory-short"].evidence
+    evidence = str(found(elsewhere, exits=(killed,))["memory-short"].evidence)
     assert evidence == "1 worker was killed for lack of memory, the last one chat-1@other."
 
 
 def test_queue_that_grows_says_from_how_many_to_how_many() -> None:
     signal = queue_signals(MAX_READY=[2, 12, 30, 80])["queue-grows"]
-    assert signal.evidence == "2 jobs were ready at first, 80 at last."
+    assert str(signal.evidence) == "2 jobs were ready at first, 80 at last."
     assert signal.since == NOW - 3 * TEN_MINUTES
     assert queue_signals(MAX_READY=[50, 60, 40, 55]) == {}
 

@@ -42,7 +42,7 @@ def test_jobs_that_compute_need_a_process_for_each_core_and_few_slots() -> None:
     size = workers(QueueDemand(queue="audio", arrivals=2.0, run_time=1.0), cpu=1.0)
     assert (size.processes, size.slots) == (3, 1)
     assert size.capacity == pytest.approx(TARGET_UTILISATION)
-    assert any(step.reason == "100 % of the run time, so the jobs are CPU-bound" for step in size.steps)
+    assert any(str(step.reason) == "100 % of the run time, so the jobs are CPU-bound" for step in size.steps)
 
 
 def test_child_processes_use_cores_but_need_no_worker_processes() -> None:
@@ -57,16 +57,17 @@ def test_target_wait_adds_slots_if_few_slots_would_let_jobs_wait() -> None:
     size = workers(QueueDemand(queue="report", arrivals=0.006, run_time=120.0, target_wait=10.0))
     assert size.slots == 2
     assert size.waits["report"] == 0.0
-    assert any("half of the jobs would wait over 2 min" in step.reason for step in size.steps)
+    assert any("half of the jobs would wait over 2 min" in str(step.reason) for step in size.steps)
 
 
 def test_limit_caps_the_slots_and_says_when_it_is_too_low() -> None:
     queue = QueueDemand(queue="chat", arrivals=5.0, run_time=2.0, most=4, limit="the limit provider")
     size = workers(queue)
     assert size.slots == 4
-    (step,) = (step for step in size.steps if "provider" in step.reason)
+    (step,) = (step for step in size.steps if "provider" in str(step.reason))
     assert (
-        step.reason == "more would only wait for the limit provider, which is too low for these jobs: the queue grows"
+        str(step.reason)
+        == "more would only wait for the limit provider, which is too low for these jobs: the queue grows"
     )
     assert size.waits["chat"] == math.inf
 

@@ -16,6 +16,8 @@ from sidelane.admin.signals import Signal, signals_of
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import duration_text
 from sidelane.model.queue import INTERNAL_PREFIX
+from sidelane.model.sentence import Sentence, sentence
+from sidelane.model.sizes import size_text
 from sidelane.model.worker import API, WORKER_EXITS
 from sidelane.processes.machine import local_machine
 from sidelane.sizing.fit import Fit
@@ -61,6 +63,15 @@ class ServiceAdvice:
         """Whether it was measured and should have another number of processes."""
         return self.busiest is not None and self.size.processes != self.processes
 
+    @property
+    def sentence(self) -> Sentence:
+        """What it should have, and what it has."""
+        if self.size.processes < self.processes:
+            text = "{service} has {now} processes where {advised} would do"
+        else:
+            text = "{service} has {now} processes and needs {advised}"
+        return sentence(text, service=self.size.name, now=self.processes, advised=self.size.processes)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
@@ -71,7 +82,7 @@ class Advice:
     services: Sequence[ServiceAdvice]
     fit: Fit
     signals: Sequence[Signal]
-    notes: Sequence[str]
+    notes: Sequence[Sentence]
 
     def document(self) -> dict[str, Any]:
         """Return a JSON document. Memory is in bytes, CPU in cores, times in seconds."""
@@ -84,7 +95,7 @@ class Advice:
             "until": time_text(self.until),
             **found,
             "signals": [each.document() for each in self.signals],
-            "notes": list(self.notes),
+            "notes": list(map(str, self.notes)),
         }
 
 
@@ -129,7 +140,7 @@ def _service_document(size: ServiceSize, fit: Fit) -> dict[str, Any]:
         "capacity": size.capacity,
         "fits": fit.fits_alone(size),
         "steps": step_documents(size.steps),
-        "assumptions": list(size.assumptions),
+        "assumptions": list(map(str, size.assumptions)),
     }
 
 
@@ -140,7 +151,9 @@ def _finite(wait: float | None) -> float | None:
 
 def step_documents(steps: Iterable[Step]) -> list[dict[str, str]]:
     """Return lines of arithmetic as JSON documents."""
-    return [{"calculation": each.calculation, "result": each.result, "reason": each.reason} for each in steps]
+    return [
+        {"calculation": str(each.calculation), "result": str(each.result), "reason": str(each.reason)} for each in steps
+    ]
 
 
 def this_machine() -> Machine:
@@ -212,7 +225,8 @@ def _advise(
         queues.append(limits.get(each.queue, QueueLimits()).applied_to(queue))
     assumptions = []
     if not cpu:
-        assumptions.append(f"{seconds_text(JOB_CPU)} CPU per job: no process has written what it uses")
+        text = "{time} CPU per job: no process has written what it uses"
+        assumptions.append(sentence(text, time=seconds_text(JOB_CPU)))
     size = size_workers(
         WorkerLoad(
             name=service.name, queues=queues, cpu=cpu or JOB_CPU, children_cpu=children_cpu,
@@ -228,10 +242,12 @@ def _advise_api(service: Service) -> ServiceAdvice:
         return _as_it_is(service)
     busiest = max(service.windows, key=lambda window: window.cores)
     known = busiest.counted >= MIN_REQUESTS
-    step = Step(f"CPU of {service.name}", f"{number(busiest.cores)} cores busy", "measured, at its busiest ten minutes")
+    calculation = sentence("CPU of {service}", service=service.name)
     if known:
-        per_request = seconds_text(busiest.cores / busiest.requests)
-        step = replace(step, calculation=f"{number(busiest.requests)} requests/s x {per_request} CPU")
+        time = seconds_text(busiest.cores / busiest.requests)
+        calculation = sentence("{requests} requests/s x {time} CPU", requests=number(busiest.requests), time=time)
+    busy = sentence("{cores} cores busy", cores=number(busiest.cores))
+    step = Step(calculation, busy, sentence("measured, at its busiest ten minutes"))
     size = size_api(
         ApiLoad(
             name=service.name, cores=busiest.cores, requests=busiest.requests if known else None,
@@ -243,12 +259,14 @@ def _advise_api(service: Service) -> ServiceAdvice:
 
 def _as_it_is(service: Service) -> ServiceAdvice:
     """Return the advice to leave a service as it is, because too little has happened."""
-    too_few = "no process has written what it uses" if service.kind == API else f"fewer than {MIN_JOBS} jobs have ended"
+    too_few = sentence("no process has written what it uses")
+    if service.kind != API:
+        too_few = sentence("fewer than {count} jobs have ended", count=MIN_JOBS)
     cores = max((window.cores for window in service.windows), default=0.0)
     size = ServiceSize(
         name=service.name, kind=Kind(service.kind), processes=service.processes, cores=cores,
         memory=with_headroom(service.memory or PROCESS_MEMORY), capacity=None, slots=service.slots,
-        steps=[Step("too little to size by", "as it is now", too_few)], assumptions=_memory_assumption(service),
+        steps=[Step(sentence("too little to size by"), sentence("as it is now"), too_few)], assumptions=_memory_assumption(service),
     )  # fmt: skip
     return ServiceAdvice(size=size, processes=service.processes, slots=service.slots)
 
@@ -282,30 +300,32 @@ def _without_cpu_wait(arrivals: QueueArrivals, cpu: float, load: float, steps: l
     if run_time > arrivals.run_time * 0.9:
         return arrivals.run_time
     calculation = f"{arrivals.run_time:.2f} s - {arrivals.run_time - run_time:.2f} s"
-    reason = f"less the wait for the CPU, of which up to {percent(load)} was busy"
-    steps.append(Step(calculation, f"{run_time:.2f} s run time", reason))
+    reason = sentence("less the wait for the CPU, of which up to {share} was busy", share=percent(load))
+    steps.append(Step(calculation, sentence("{time} run time", time=f"{run_time:.2f} s"), reason))
     return run_time
 
 
-def _memory_assumption(service: Service) -> list[str]:
-    return [] if service.memory else [f"{PROCESS_MEMORY // 10**6} MB per process: no process has reported its memory"]
+def _memory_assumption(service: Service) -> list[Sentence]:
+    if service.memory:
+        return []
+    return [sentence("{size} per process: no process has reported its memory", size=size_text(PROCESS_MEMORY))]
 
 
-def _notes(services: Sequence[Service], arrivals: Mapping[str, QueueArrivals]) -> list[str]:
+def _notes(services: Sequence[Service], arrivals: Mapping[str, QueueArrivals]) -> list[Sentence]:
     """Return what else a reader should know about these figures."""
     found = []
     hosts = {host for service in services for host in service.hosts}
     if len(hosts) > 1:
-        found.append(
-            f"The processes run on {len(hosts)} machines ({', '.join(sorted(hosts))}); the table compares all with one."
-        )
+        text = "The processes run on {count} machines ({hosts}); the table compares all with one."
+        found.append(sentence(text, count=len(hosts), hosts=", ".join(sorted(hosts))))
     served = {queue for service in services for queue in service.queues}
     for name, each in arrivals.items():
         if name not in served:
-            found.append(f"No worker serves {name}, so it has no advice.")
+            found.append(sentence("No worker serves {queue}, so it has no advice.", queue=name))
         elif not each.enough:
-            found.append(f"{each.ended} jobs of {name} have ended, too few to size by (at least {MIN_JOBS}).")
+            text = "{count} jobs of {queue} have ended, too few to size by (at least {least})."
+            found.append(sentence(text, count=each.ended, queue=name, least=MIN_JOBS))
         if each.limit_wait >= LIMIT_WAIT:
-            waited = duration_text(each.limit_wait)
-            found.append(f"Jobs of {name} waited {waited} in total for their limits, which more slots do not change.")
+            text = "Jobs of {queue} waited {time} in total for their limits, which more slots do not change."
+            found.append(sentence(text, queue=name, time=duration_text(each.limit_wait)))
     return found

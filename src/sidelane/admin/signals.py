@@ -13,6 +13,7 @@ from sidelane.admin.findings.process_rules import MAX_LAG, OUT_OF_MEMORY
 from sidelane.admin.process_loads import WINDOW, LoadWindow, Service
 from sidelane.model.durations import DAY, duration_text
 from sidelane.model.history import Count
+from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.model.sizes import size_text
 from sidelane.model.worker import API
 from sidelane.sizing.machines import Machine
@@ -49,16 +50,16 @@ class Signal:
     kind: str
     direction: Direction
     about: str
-    sentence: str
-    evidence: str
+    sentence: Sentence
+    evidence: Sentence
     since: float
     until: float | None = None
 
     def document(self) -> Mapping[str, Any]:
         """Return a JSON document."""
         return {
-            "kind": self.kind, "direction": self.direction, "about": self.about, "sentence": self.sentence,
-            "evidence": self.evidence, "since": time_text(self.since), "until": time_text(self.until),
+            "kind": self.kind, "direction": self.direction, "about": self.about, "sentence": str(self.sentence),
+            "evidence": str(self.evidence), "since": time_text(self.since), "until": time_text(self.until),
         }  # fmt: skip
 
 
@@ -93,9 +94,9 @@ def _of_service(service: Service) -> Iterator[Signal]:
     for kind, holds, describe in _REASONS_FOR_MORE:
         span = _span_of(service, holds)
         if span is not None:
-            sentence, evidence = describe(service.name, service.windows[span.first : span.last + 1])
+            text, evidence = describe(service.name, service.windows[span.first : span.last + 1])
             yield Signal(
-                kind=kind, direction=Direction.RAISE, about=service.name, sentence=sentence, evidence=evidence,
+                kind=kind, direction=Direction.RAISE, about=service.name, sentence=text, evidence=evidence,
                 since=span.since, until=span.until if span.over else None,
             )  # fmt: skip
     yield from _low_cpu(service)
@@ -105,30 +106,35 @@ def _span_of(service: Service, holds: Callable[[LoadWindow], bool]) -> Span | No
     return _last_span([(each.since, each.until, holds(each)) for each in service.windows], gap=WINDOW)
 
 
-def _high_cpu(name: str, windows: Sequence[LoadWindow]) -> tuple[str, str]:
+def _high_cpu(name: str, windows: Sequence[LoadWindow]) -> tuple[Sentence, Sentence]:
     most = percent(max(each.cpu for each in windows))
     return (
-        f"CPU of {name} above {percent(HIGH_CPU)}",
-        f"A process used up to {most} of a core, as a mean of ten minutes and of all its processes.",
+        sentence("CPU of {service} above {share}", service=name, share=percent(HIGH_CPU)),
+        sentence(
+            "A process used up to {share} of a core, as a mean of ten minutes and of all its processes.", share=most
+        ),
     )
 
 
-def _late_loop(name: str, windows: Sequence[LoadWindow]) -> tuple[str, str]:
+def _late_loop(name: str, windows: Sequence[LoadWindow]) -> tuple[Sentence, Sentence]:
     late = duration_text(max(each.loop_lag for each in windows))
     return (
-        f"{name} is slow: its event loop is late",
-        f"It came up to {late} too late, because of a blocking call or too little CPU.",
+        sentence("{service} is slow: its event loop is late", service=name),
+        sentence("It came up to {time} too late, because of a blocking call or too little CPU.", time=late),
     )
 
 
-def _unavailable(name: str, windows: Sequence[LoadWindow]) -> tuple[str, str]:
-    total = sum(each.unavailable for each in windows)
-    return f"{name} answered with 503", f"{total:,} requests were answered with 503."
+def _unavailable(name: str, windows: Sequence[LoadWindow]) -> tuple[Sentence, Sentence]:
+    total = f"{sum(each.unavailable for each in windows):,}"
+    return (
+        sentence("{service} answered with 503", service=name),
+        sentence("{count} requests were answered with 503.", count=total),
+    )
 
 
-_REASONS_FOR_MORE: tuple[
-    tuple[str, Callable[[LoadWindow], bool], Callable[[str, Sequence[LoadWindow]], tuple[str, str]]], ...
-] = (
+Described = Callable[[str, Sequence[LoadWindow]], tuple[Sentence, Sentence]]
+
+_REASONS_FOR_MORE: tuple[tuple[str, Callable[[LoadWindow], bool], Described], ...] = (
     ("high-cpu", lambda each: each.cpu > HIGH_CPU, _high_cpu),
     ("late-loop", lambda each: each.loop_lag >= MAX_LAG, _late_loop),
     ("unavailable", lambda each: each.unavailable > 0, _unavailable),
@@ -143,13 +149,19 @@ def _low_cpu(service: Service) -> Iterator[Signal]:
     if span is None or span.over or service.processes <= least or (span.first > 0 and span.until - span.since < DAY):
         return
     windows = service.windows[span.first : span.last + 1]
-    busy = f" and {percent(max(each.slots_busy for each in windows))} of its slots" if service.slots else ""
+    text = "Each of {count} processes used up to {share} of a core."
+    if service.slots:
+        text = "Each of {count} processes used up to {share} of a core and {slots} of its slots."
+    evidence = sentence(
+        text, count=service.processes, share=percent(max(each.cpu for each in windows)),
+        slots=percent(max(each.slots_busy for each in windows)),
+    )  # fmt: skip
     yield Signal(
         kind="low-cpu",
         direction=Direction.LOWER,
         about=service.name,
-        sentence=f"CPU of {service.name} below {percent(LOW_CPU)}",
-        evidence=f"Each of {service.processes} processes used up to {percent(max(each.cpu for each in windows))} of a core{busy}.",
+        sentence=sentence("CPU of {service} below {share}", service=service.name, share=percent(LOW_CPU)),
+        evidence=evidence,
         since=span.since,
     )
 
@@ -162,28 +174,33 @@ def _of_queue(queue: str, chart: Chart, target: float | None) -> Iterator[Signal
     span = _last_span(_points(times, step, grows))
     if span is not None and span.last - span.first + 1 >= MIN_GROWTH and ready[span.last] >= 2 * ready[span.first - 1]:
         yield _queue_signal(
-            "queue-grows", queue, span, f"Queue {queue} grows",
-            f"{ready[span.first - 1]:,} jobs were ready at first, {ready[span.last]:,} at last.",
+            "queue-grows", queue, span, sentence("Queue {queue} grows", queue=queue),
+            sentence(
+                "{first} jobs were ready at first, {last} at last.",
+                first=f"{ready[span.first - 1]:,}", last=f"{ready[span.last]:,}",
+            ),
         )  # fmt: skip
     if (span := _last_span(_points(times, step, [count > 0 for count in refused]))) is not None:
         total = sum(refused[span.first : span.last + 1])
         yield _queue_signal(
-            "queue-full", queue, span, f"Queue {queue} refused jobs with 503", f"It was full for {total:,} jobs."
-        )
+            "queue-full", queue, span, sentence("Queue {queue} refused jobs with 503", queue=queue),
+            sentence("It was full for {count} jobs.", count=f"{total:,}"),
+        )  # fmt: skip
     if target is None:
         return
     waits = _mean_waits(chart)
     if (span := _last_span(_points(times, step, [wait > target for wait in waits]))) is not None:
         longest = duration_text(max(waits[span.first : span.last + 1]))
         yield _queue_signal(
-            "wait-grows", queue, span, f"Jobs of {queue} wait longer than {duration_text(target)}",
-            f"The mean wait within {duration_text(step)} was up to {longest}.",
+            "wait-grows", queue, span,
+            sentence("Jobs of {queue} wait longer than {target}", queue=queue, target=duration_text(target)),
+            sentence("The mean wait within {time} was up to {longest}.", time=duration_text(step), longest=longest),
         )  # fmt: skip
 
 
-def _queue_signal(kind: str, queue: str, span: Span, sentence: str, evidence: str) -> Signal:
+def _queue_signal(kind: str, queue: str, span: Span, text: Sentence, evidence: Sentence) -> Signal:
     return Signal(
-        kind=kind, direction=Direction.RAISE, about=queue, sentence=sentence, evidence=evidence, since=span.since,
+        kind=kind, direction=Direction.RAISE, about=queue, sentence=text, evidence=evidence, since=span.since,
         until=span.until if span.over else None,
     )  # fmt: skip
 
@@ -203,18 +220,24 @@ def _of_memory(services: Sequence[Service], exits: Sequence[WorkerExit], machine
     short = used > machine.usable_memory * HIGH_MEMORY
     if not killed and not short:
         return
-    evidence = f"Processes use up to {size_text(used)} of {size_text(machine.memory)}."
+    evidence = sentence(
+        "Processes use up to {used} of {memory}.", used=size_text(used), memory=size_text(machine.memory)
+    )
     if killed:
         last = max(killed, key=lambda each: each.at)
-        workers = "1 worker was" if len(killed) == 1 else f"{len(killed)} workers were"
-        killings = f"{workers} killed for lack of memory, the last one {last.worker}."
-        evidence = f"{killings} {evidence}" if services else killings
+        killings = counted(
+            len(killed),
+            "1 worker was killed for lack of memory, the last one {worker}.",
+            "{count} workers were killed for lack of memory, the last one {worker}.",
+            worker=last.worker,
+        )
+        evidence = sentence("{first} {second}", first=killings, second=evidence) if services else killings
     lines = [line.since for service in services for line in service.lines if line.load.memory == service.memory]
     since = min(each.at for each in killed) if killed else min(lines, default=0.0)
     until = None if short or not killed else max(each.at for each in killed)
     yield Signal(
-        kind="memory-short", direction=Direction.LOWER, about=machine.name, sentence="Memory runs short", evidence=evidence,
-        since=since, until=until,
+        kind="memory-short", direction=Direction.LOWER, about=machine.name, sentence=sentence("Memory runs short"),
+        evidence=evidence, since=since, until=until,
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sidelane.model.sentence import sentence
 from sidelane.model.sizes import size_text
 from sidelane.sizing.machines import Machine, smallest_that_fits
 from sidelane.sizing.services import ServiceSize, Step, number, percent
@@ -71,17 +72,19 @@ class Fit:
     def steps(self) -> list[Step]:
         """The lines that compare what is needed with what there is."""
         machine = self.machine
-        share = "its baseline" if machine.baseline < TARGET_UTILISATION else "the rest is for peaks"
-        system = "the rest is for the system" if machine.system else "the limit of this container"
+        burstable = machine.baseline < TARGET_UTILISATION
+        share = percent(machine.usable_cores / machine.cores)
+        usable, needed = number(machine.usable_cores), number(self.cores)
+        memory, needed_memory = size_text(machine.usable_memory), size_text(self.memory)
         return [
             Step(
-                f"{machine.cores:g} cores x {percent(machine.usable_cores / machine.cores)}",
-                f"{number(machine.usable_cores)} cores may be busy, {number(self.cores)} are needed",
-                share,
+                sentence("{cores} cores x {share}", cores=f"{machine.cores:g}", share=share),
+                sentence("{cores} cores may be busy, {needed} are needed", cores=usable, needed=needed),
+                sentence("its baseline" if burstable else "the rest is for peaks"),
             ),
             Step(
                 size_text(machine.memory) + (f" - {size_text(machine.system)}" if machine.system else ""),
-                f"{size_text(machine.usable_memory)} may be used, {size_text(self.memory)} are needed",
-                system,
+                sentence("{size} may be used, {needed} are needed", size=memory, needed=needed_memory),
+                sentence("the rest is for the system" if machine.system else "the limit of this container"),
             ),
         ]

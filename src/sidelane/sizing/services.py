@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from sidelane.model.durations import duration_text
+from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.model.sizes import size_text
 from sidelane.sizing.slots import TARGET_UTILISATION, busy_slots, wanted_slots
 from sidelane.sizing.waiting import median_wait, slots_for_wait
@@ -39,9 +40,9 @@ class Kind(StrEnum):
 class Step:
     """One line of arithmetic: what is calculated, what comes out, and why."""
 
-    calculation: str
-    result: str
-    reason: str = ""
+    calculation: Sentence | str
+    result: Sentence | str
+    reason: Sentence | str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ class WorkerLoad:
     children_cpu: float = 0.0  # of the processes of tasks with `process=True`
     memory: int
     steps: Sequence[Step] = ()  # how these figures were calculated
-    assumptions: Sequence[str] = ()
+    assumptions: Sequence[Sentence | str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class ApiLoad:
     requests: float | None
     memory: int  # of a process
     steps: Sequence[Step] = ()
-    assumptions: Sequence[str] = ()
+    assumptions: Sequence[Sentence | str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +104,7 @@ class ServiceSize:
     queue_slots: Mapping[str, int] = field(default_factory=dict)
     waits: Mapping[str, float] = field(default_factory=dict)
     steps: Sequence[Step] = ()
-    assumptions: Sequence[str] = ()
+    assumptions: Sequence[Sentence | str] = ()
 
     @property
     def total_memory(self) -> int:
@@ -116,9 +117,8 @@ def size_api(load: ApiLoad) -> ServiceSize:
     processes = max(MIN_API_PROCESSES, round_up(wanted))
     steps = [*load.steps, _for_cpu(load.cores, wanted)]
     if wanted <= MIN_API_PROCESSES - 1:
-        steps.append(
-            Step(f"at least {MIN_API_PROCESSES}", _processes(processes), "one serves while the other restarts")
-        )
+        at_least = sentence("at least {count}", count=MIN_API_PROCESSES)
+        steps.append(Step(at_least, process_count(processes), sentence("one serves while the other restarts")))
     return ServiceSize(
         name=load.name, kind=Kind.API, processes=processes, cores=load.cores, memory=with_headroom(load.memory),
         capacity=load.requests * TARGET_UTILISATION / load.cores if load.requests and load.cores else None,
@@ -135,7 +135,7 @@ def size_workers(load: WorkerLoad) -> ServiceSize:
     total, jobs = sum(slots.values()), sum(queue.arrivals for queue in load.queues)
     busy = sum(busy_slots(queue.arrivals, queue.run_time) for queue in load.queues)
     if len(slots) > 1:
-        steps.append(Step(" + ".join(map(str, slots.values())), f"{total} slots"))
+        steps.append(Step(" + ".join(map(str, slots.values())), slot_count(total)))
     cores = jobs * load.cpu
     steps.append(_for_jobs(load, jobs, busy))
     wanted = cores / TARGET_UTILISATION * total / steady
@@ -143,7 +143,8 @@ def size_workers(load: WorkerLoad) -> ServiceSize:
     processes = _processes_for_slots(max(1, round_up(wanted)), load.queues, slots, steps)
     per_process = round_up(total / processes)
     if processes > 1:
-        steps.append(Step(f"{slot_count(total)} ÷ {processes}", f"{slot_count(per_process)} per process"))
+        divided = sentence("{slots} ÷ {processes}", slots=slot_count(total), processes=processes)
+        steps.append(Step(divided, sentence("{slots} per process", slots=slot_count(per_process))))
     by_slots = per_process * TARGET_UTILISATION * jobs / busy
     return ServiceSize(
         name=load.name, kind=Kind.WORKER, processes=processes, cores=jobs * (load.cpu + load.children_cpu),
@@ -183,27 +184,38 @@ def number(value: float) -> str:
 
 def _slots(queue: QueueDemand, steps: list[Step], *, named: bool) -> int:
     """Return the slots of one queue, of all processes together."""
-    prefix = f"{queue.queue}: " if named else ""
+    name = queue.queue if named else ""
     busy = busy_slots(queue.arrivals, queue.run_time)
-    calculation = f"{prefix}{number(queue.arrivals)} jobs/s x {seconds_text(queue.run_time)}"
-    steps.append(Step(calculation, f"{number(busy)} slots busy on average", "Little's law"))
+    jobs = sentence("{jobs} jobs/s x {time}", jobs=number(queue.arrivals), time=seconds_text(queue.run_time))
+    average = sentence("{count} slots busy on average", count=number(busy))
+    steps.append(Step(_of_queue(name, jobs), average, sentence("Little's law")))
     slots = max(1, round_up(wanted_slots(queue.arrivals, queue.run_time)))
-    free = f"{percent(1 - TARGET_UTILISATION)} stay free for peaks"
-    steps.append(Step(f"{prefix}{number(busy)} ÷ {TARGET_UTILISATION:g}", slot_count(slots), free))
+    free = sentence("{share} stay free for peaks", share=percent(1 - TARGET_UTILISATION))
+    steps.append(Step(_of_queue(name, f"{number(busy)} ÷ {TARGET_UTILISATION:g}"), slot_count(slots), free))
     if queue.target_wait is not None:
         enough = slots_for_wait(queue.arrivals, queue.run_time, queue.target_wait, at_least=slots)
         if enough > slots:
             wait = seconds_text(median_wait(queue.arrivals, queue.run_time, slots))
-            reason = f"with {slots}, half of the jobs would wait over {wait} (Erlang C)"
-            steps.append(Step(f"{prefix}target wait of {seconds_text(queue.target_wait)}", slot_count(enough), reason))
+            target = sentence("target wait of {time}", time=seconds_text(queue.target_wait))
+            reason = sentence(
+                "with {slots}, half of the jobs would wait over {time} (Erlang C)", slots=slots, time=wait
+            )
+            steps.append(Step(_of_queue(name, target), slot_count(enough), reason))
             slots = enough
     if queue.most is not None and queue.most < slots:
-        reason = f"more would only wait for {queue.limit}"
+        reason = sentence("more would only wait for {limit}", limit=queue.limit)
         if busy > queue.most:
-            reason += ", which is too low for these jobs: the queue grows"
-        steps.append(Step(f"{prefix}at most {queue.most}", slot_count(queue.most), reason))
+            text = "more would only wait for {limit}, which is too low for these jobs: the queue grows"
+            reason = sentence(text, limit=queue.limit)
+        at_most = sentence("at most {count}", count=queue.most)
+        steps.append(Step(_of_queue(name, at_most), slot_count(queue.most), reason))
         slots = queue.most
     return slots
+
+
+def _of_queue(name: str, calculation: Sentence | str) -> Sentence | str:
+    """Return a calculation with the name of its queue, if the service has several."""
+    return sentence("{queue}: {calculation}", queue=name, calculation=calculation) if name else calculation
 
 
 def _processes_for_slots(
@@ -211,15 +223,17 @@ def _processes_for_slots(
 ) -> int:
     """Return the processes that these slots need, if one process may not have as many as `processes` would have."""
     total = sum(slots.values())
-    bounds = [(total, MAX_SLOTS, "slots", "a process that dies takes no more jobs with it")]
+    bounds = [(total, MAX_SLOTS, "", sentence("a process that dies takes no more jobs with it"))]
     bounds += [
-        (slots[each.queue], each.per_process, f"slots of {each.queue}", "its worker_concurrency")
+        (slots[each.queue], each.per_process, each.queue, sentence("its worker_concurrency"))
         for each in queues
         if each.per_process is not None
     ]
-    for count, most, what, reason in bounds:
+    for count, most, queue, reason in bounds:
         if (needed := round_up(count / most)) > processes:
-            steps.append(Step(f"{count:,} {what} ÷ {most:,}", _processes(needed), reason))
+            text = "{count} slots of {queue} ÷ {most}" if queue else "{count} slots ÷ {most}"
+            divided = sentence(text, count=f"{count:,}", queue=queue, most=f"{most:,}")
+            steps.append(Step(divided, process_count(needed), reason))
             processes = needed
     return processes
 
@@ -227,25 +241,27 @@ def _processes_for_slots(
 def _for_jobs(load: WorkerLoad, jobs: float, busy: float) -> Step:
     """Return the line of the CPU that jobs use."""
     share = load.cpu * jobs / busy
-    reason = f"{percent(share)} of the run time"
+    text = "{share} of the run time, so the jobs are CPU-bound" if share >= CPU_BOUND else "{share} of the run time"
+    reason = sentence(text, share=percent(share))
     if share > 1:
-        reason = "more than their run time, for what is around it"
-    elif share >= CPU_BOUND:
-        reason += ", so the jobs are CPU-bound"
+        reason = sentence("more than their run time, for what is around it")
     if load.children_cpu:
-        reason += f"; its child processes use {number(jobs * load.children_cpu)} cores more"
-    calculation = f"{number(jobs)} jobs/s x {seconds_text(load.cpu)} CPU"
-    return Step(calculation, f"{number(jobs * load.cpu)} cores busy", reason)
+        more = number(jobs * load.children_cpu)
+        reason = sentence("{reason}; its child processes use {cores} cores more", reason=reason, cores=more)
+    calculation = sentence("{jobs} jobs/s x {time} CPU", jobs=number(jobs), time=seconds_text(load.cpu))
+    return Step(calculation, sentence("{cores} cores busy", cores=number(jobs * load.cpu)), reason)
 
 
 def _for_cpu(cores: float, wanted: float, *, scaled: str = "") -> Step:
-    calculation = f"{number(cores)} cores ÷ {TARGET_UTILISATION:g}{scaled}"
-    return Step(calculation, _processes(max(1, round_up(wanted))), "each uses one core at most")
+    part = f"{TARGET_UTILISATION:g}{scaled}"
+    calculation = sentence("{cores} cores ÷ {part}", cores=number(cores), part=part)
+    return Step(calculation, process_count(max(1, round_up(wanted))), sentence("each uses one core at most"))
 
 
 def _for_memory(memory: int) -> Step:
     calculation = f"{size_text(memory)} x {MEMORY_HEADROOM:g}"
-    return Step(calculation, f"{size_text(with_headroom(memory))} per process", "memory that still grows")
+    result = sentence("{size} per process", size=size_text(with_headroom(memory)))
+    return Step(calculation, result, sentence("memory that still grows"))
 
 
 def seconds_text(seconds: float) -> str:
@@ -255,10 +271,11 @@ def seconds_text(seconds: float) -> str:
     return f"{number(seconds)} s" if seconds >= 0.0995 else f"{number(seconds * 1000)} ms"
 
 
-def slot_count(count: int) -> str:
+def slot_count(count: int) -> Sentence:
     """Return a number of slots in words."""
-    return "1 slot" if count == 1 else f"{count:,} slots"
+    return counted(count, "1 slot", "{count} slots")
 
 
-def _processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count:,} processes"
+def process_count(count: int) -> Sentence:
+    """Return a number of processes in words."""
+    return counted(count, "1 process", "{count} processes")

@@ -59,7 +59,7 @@ def print_advice(advice: Advice, changed: Sequence[ChangedLine], file: Path | No
         write(console, _title(each.size, each), _steps(each.size), Text())
     _print_signals(console, advice.signals)
     for note in advice.notes:
-        write(console, Text.assemble(("· ", "dim"), printable_line(note)))
+        write(console, Text.assemble(("· ", "dim"), printable_line(str(note))))
     write(console, Text())
     _print_fit(console, advice.fit)
     if changed:
@@ -95,7 +95,7 @@ def _grid(steps: Sequence[Step]) -> Table:
     table.add_column(overflow="fold")
     for step in steps:
         reason = (f": {step.reason}", "dim") if step.reason else ""
-        table.add_row(Text(f"  {printable_line(step.calculation)}"), Text.assemble("= ", step.result, reason))
+        table.add_row(Text(f"  {printable_line(str(step.calculation))}"), Text.assemble("= ", str(step.result), reason))
     return table
 
 
@@ -106,9 +106,9 @@ def _print_signals(console: Console, signals: Sequence[Signal]) -> None:
         over = f" to {timestamp(each.until)[:16]}" if each.until is not None else ""
         when = f"  {'from' if over else 'since'} {timestamp(each.since)[:16]}{over}"
         line = Text.assemble(
-            ARROWS[each.direction], (printable_line(each.sentence), "bold" if not over else ""), (when, "dim")
+            ARROWS[each.direction], (printable_line(str(each.sentence)), "bold" if not over else ""), (when, "dim")
         )
-        write(console, line, Padding(Text(printable_line(each.evidence)), (0, 0, 0, 2)))
+        write(console, line, Padding(Text(printable_line(str(each.evidence))), (0, 0, 0, 2)))
 
 
 def _print_fit(console: Console, fit: Fit) -> None:
@@ -118,7 +118,7 @@ def _print_fit(console: Console, fit: Fit) -> None:
     rows.append([Text("total", "bold"), *(Text(cell, "bold") for cell in total)])
     write(console, fit_table(console, SERVICES, rows))
     write(console, Text("MEMORY and CAPACITY are those of one process, TOTAL and CORES those of all.", "dim"))
-    for assumption in dict.fromkeys(text for each in fit.services for text in each.assumptions):
+    for assumption in dict.fromkeys(str(text) for each in fit.services for text in each.assumptions):
         write(console, Text(f"Assumed: {assumption}.", "dim"))
     write(console, Text())
     write(console, Text.assemble((fit.machine.name, "bold"), *_checked(fit)), _grid(fit.steps), _verdict(fit))

@@ -44,7 +44,7 @@ async def _attention(view: View) -> Response:
         ids={each.key: f"finding-{digest(each.key)}" for each in findings}, causes={each.key: each for each in findings},
         alerts_to=urlsplit(view.client.settings.alert_url).hostname,
         figures=day.all_queues.figures, slots=await _slots(view), queues=queues, waiting=_waiting(queues), day=_day_chart(day),
-        slowest=[] if open_findings else await _slowest(view), advice=[] if open_findings else await _advice(view),
+        slowest=[] if open_findings else await _slowest(view), advice=await _advice(view),
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ async def _list(view: View) -> Response:
         "workers.html", current="workers", workers=[each for each in live if each.kind == WORKER],
         processes=[each for each in live if each.kind == API], running=await view.reads.running(),
         exits=await view.reads.exits(), unserved=without_worker(await view.reads.stats(), live),
-        without_internal=without_internal,
+        without_internal=without_internal, advice=await view.reads.advice(),
     )  # fmt: skip
 
 
