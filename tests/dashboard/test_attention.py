@@ -58,7 +58,15 @@ async def test_finding_shows_its_evidence_and_one_link_that_names_the_number(ser
     page = await get(server, "")
     assert "1 dead letter: KeyError: 'stock_code' in fail v1" in text_of(page)
     assert f"The last was job {job_id}" in text_of(page)
-    assert re.search(r'<a class="btn" href="\./dead"[^>]*>Review and requeue 1</a>', page.text)
+    assert re.search(r'<a class="btn" href="\./dead/[0-9a-f]{16}"[^>]*>Review and requeue 1</a>', page.text)
+
+
+async def test_finding_is_said_in_korean(server: Server, shop: Shop) -> None:
+    job_id = await run_failing_job(shop)
+    page = text_of(await get(server, "", headers={"Accept-Language": "ko"}))
+    assert "데드 레터 1건: KeyError: 'stock_code', 태스크 fail v1, 릴리스 8ac11e0" in page
+    assert f"전, 작업 {job_id}입니다." in page
+    assert "1건 확인 후 다시 실행" in page
 
 
 async def test_finding_without_a_page_shows_the_command(tmp_path: Path) -> None:

@@ -5,14 +5,18 @@ import json
 import string
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 from jinja2 import nodes
 
 import sidelane
+from sidelane.admin.bulk import TooManyJobs
+from sidelane.client.bulk_actions import UnknownBulkAction
 from sidelane.model.job import State
-from sidelane.web.dashboard.operators import Role
+from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Role
+from sidelane.web.dashboard.pages.users import UnknownAmount
 from sidelane.web.dashboard.rendering import ENVIRONMENT, LANGUAGES
 from sidelane.web.dashboard.site import NAVIGATION
 
@@ -74,8 +78,15 @@ def _values_of(text: ast.expr, assigned: Mapping[str, Sequence[ast.expr]]) -> It
                 yield from _values_of(value, assigned)
 
 
+ERRORS = (ForeignRequest, NotAllowed, TooManyJobs, UnknownAmount, UnknownBulkAction)
+"""Errors whose pages show the default message of their class."""
+
+STATUSES = (400, 403, 404, 409, 410, 422, 500, 503)
+
+
 def texts() -> set[str]:
     known: Iterable[str] = [*State, *Role, *(text for _, _, text in NAVIGATION)]
+    known = [*known, *(str(error()) for error in ERRORS), *(HTTPStatus(status).phrase for status in STATUSES)]
     return {*texts_of_templates(), *texts_of_modules(), *map(str, known)}
 
 

@@ -32,9 +32,9 @@ def test_jobs_that_wait_need_many_slots_in_one_process() -> None:
     assert (size.processes, size.slots, size.queue_slots) == (1, 40, {"chat": 40})
     assert size.cores == pytest.approx(0.025)
     assert size.memory == size.total_memory == 120 * MB
-    assert size.steps[:2] == [
-        Step("2.5 jobs/s x 12 s", "30 slots busy on average", "Little's law"),
-        Step("30 ÷ 0.75", "40 slots", "25 % stay free for peaks"),
+    assert [(str(step.calculation), str(step.result), str(step.reason)) for step in size.steps[:2]] == [
+        ("2.5 jobs/s x 12 s", "30 slots busy on average", "Little's law"),
+        ("30 ÷ 0.75", "40 slots", "25 % stay free for peaks"),
     ]
 
 

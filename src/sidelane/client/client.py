@@ -22,6 +22,7 @@ from sidelane.model.errors import JobCancelled, JobFailed, JobRemoved, ResultNot
 from sidelane.model.event import Cursor, Event
 from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Submission, Tombstone, with_trace
 from sidelane.model.problem import Problem
+from sidelane.model.sentence import sentence
 from sidelane.model.settings import Settings
 from sidelane.stores.contract import Store, job_topic
 from sidelane.stores.reporting import reporting
@@ -181,7 +182,7 @@ class Client:
         """Return a job's record. Raises `UnknownJob` or `JobRemoved`."""
         (found,) = await self.store.get([job_id])
         if isinstance(found, Tombstone):
-            raise JobRemoved(f"Job {job_id!r} was removed after its retention.", found.user)
+            raise JobRemoved(sentence("Job {job!r} was removed after its retention.", job=job_id), found.user)
         return _found(found, job_id)
 
     async def find(self, query: Query) -> list[JobRecord]:
@@ -228,7 +229,7 @@ class Client:
 
 def _found(record: JobRecord | None, job_id: str) -> JobRecord:
     if record is None:
-        raise UnknownJob(f"There is no job {job_id!r}.")
+        raise UnknownJob(sentence("There is no job {job!r}.", job=job_id))
     return record
 
 

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from sidelane.model.batch import BatchRecord
 from sidelane.model.errors import UnknownBatch, UnknownJob
 from sidelane.model.event import ATTEMPT, END, GAP, LOG, TOKEN, Cursor, Event
+from sidelane.model.sentence import sentence
 from sidelane.stores.contract import Store, batch_topic, job_topic
 
 MAX_POLL_INTERVAL = 2.0
@@ -51,7 +52,7 @@ async def stream_pages(
         while True:
             page = await store.read(job_id, after=after, limit=PAGE_SIZE)
             if page is None:
-                raise UnknownJob(f"There is no job {job_id!r}.")
+                raise UnknownJob(sentence("There is no job {job!r}.", job=job_id))
             events = [GAP_EVENT] if page.gap and not logs else []
             # a requeue has undone any other end
             end = page.last if page.ended else None
@@ -123,7 +124,7 @@ async def batch_record(store: Store, batch_id: str) -> BatchRecord:
     """Return a batch's record. Raises `UnknownBatch`."""
     record = await store.get_batch(batch_id)
     if record is None:
-        raise UnknownBatch(f"There is no batch {batch_id!r}, or no longer.")
+        raise UnknownBatch(sentence("There is no batch {batch!r}, or no longer.", batch=batch_id))
     return record
 
 

@@ -59,6 +59,7 @@ from sidelane.model.durations import Duration, to_seconds
 from sidelane.model.job import Failure
 from sidelane.model.limit import LimitHit
 from sidelane.model.problem import Problem
+from sidelane.model.sentence import Sentence
 
 
 class SidelaneError(Exception):
@@ -66,13 +67,17 @@ class SidelaneError(Exception):
 
     status = 500  # the HTTP status of a response with this error
 
-    def __init__(self, message: str | Problem = "") -> None:
-        """Take a message or a problem. Without either, the first line of the class's docstring is the message."""
+    def __init__(self, message: str | Sentence | Problem = "") -> None:
+        """Take a message or a problem. Without either, the first line of the class's docstring is the message.
+
+        A message that is a sentence can be shown in another language.
+        """
         self._problem = message if isinstance(message, Problem) else None
+        self.sentence = message if isinstance(message, Sentence) else None
         if isinstance(message, Problem):
             self.status = message.status
             message = message.detail or message.title
-        super().__init__(message or (self.__doc__ or "").strip().splitlines()[0])
+        super().__init__(str(message) or (self.__doc__ or "").strip().splitlines()[0])
 
     def problem(self) -> Problem:
         """Return the problem document that a client sees."""
@@ -240,7 +245,7 @@ class JobRemoved(JobError):
 
     status = 410
 
-    def __init__(self, message: str = "", user: str | None = None) -> None:
+    def __init__(self, message: str | Sentence = "", user: str | None = None) -> None:
         super().__init__(message)
         self.user = user
 

@@ -9,6 +9,7 @@ from sidelane.model.durations import DAY, HOUR, MINUTE
 from sidelane.model.errors import SidelaneError
 from sidelane.model.history import Count
 from sidelane.model.json_text import dump_json
+from sidelane.model.sentence import sentence
 from sidelane.web.dashboard.site import View
 
 PERIODS: Final = {"1h": HOUR, "24h": DAY, "72h": 3 * DAY}
@@ -30,7 +31,8 @@ def chosen_period(view: View) -> str:
     """Return the name of the period that the URL of a page chooses. Raises `UnknownPeriod`."""
     name = view.query.get("since", DEFAULT_PERIOD)
     if name not in PERIODS:
-        raise UnknownPeriod(f"There is no period {name[:40]!r}; choose one of {', '.join(PERIODS)}.")
+        text = "There is no period {name!r}; choose one of {known}."
+        raise UnknownPeriod(sentence(text, name=name[:40], known=", ".join(PERIODS)))
     return name
 
 

@@ -3,6 +3,7 @@
 from sidelane.admin.pauses import MAX_PAUSE, PauseRequest
 from sidelane.model.durations import DAY, duration_of
 from sidelane.model.errors import ArgumentsError
+from sidelane.model.sentence import sentence
 from sidelane.web.dashboard.site import View
 
 
@@ -15,5 +16,6 @@ async def pause_request(view: View) -> PauseRequest:
     except ValueError as error:
         raise ArgumentsError(str(error)) from error
     if seconds is not None and not 0 < seconds <= MAX_PAUSE:
-        raise ArgumentsError(f"A pause lasts at most {MAX_PAUSE / DAY:.0f} days, or until somebody resumes.")
+        text = "A pause lasts at most {days} days, or until somebody resumes."
+        raise ArgumentsError(sentence(text, days=f"{MAX_PAUSE / DAY:.0f}"))
     return PauseRequest(by=view.operator.name, reason=str(form.get("reason", "")).strip(), seconds=seconds)

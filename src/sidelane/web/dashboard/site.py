@@ -18,6 +18,7 @@ from sidelane.admin.findings.finding import Severity
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.model.errors import SidelaneError, StoreError
+from sidelane.model.sentence import sentence
 from sidelane.model.signing import is_signature, sign
 from sidelane.stores.contract import Store
 from sidelane.web.dashboard.feed import Feed
@@ -239,7 +240,9 @@ class View:
     def require(self, action: str, target: str = "") -> None:
         """Raise `NotAllowed` unless the operator may do an action to an object."""
         if not self.may(action, target):
-            raise NotAllowed(f"{self.operator.name} may not do that here ({action}).")
+            raise NotAllowed(
+                sentence("{name} may not do that here ({action}).", name=self.operator.name, action=action)
+            )
 
     async def keep_audit_line(self, action: str, *, failed: bool) -> None:
         """Keep who did what to which object, why and with which result."""
@@ -268,8 +271,10 @@ class View:
     async def error(self, error: SidelaneError) -> Response:
         """Return the page of an error. A page of an unavailable store reloads itself when the store is back."""
         problem = error.problem()
-        away = isinstance(error, StoreError)
-        return await self.page("error.html", problem.status, problem=problem, away=away, current="")
+        return await self.page(
+            "error.html", problem.status, heading=problem.document()["title"], detail=error.sentence or problem.detail,
+            away=isinstance(error, StoreError), current="",
+        )  # fmt: skip
 
     def done(self, message: str, *, to: str = "") -> Response:
         """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""

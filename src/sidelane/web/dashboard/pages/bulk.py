@@ -66,7 +66,7 @@ async def _capture(view: View) -> Response:
         try:
             pages = filtered_jobs(view.store, filter_of(chosen, "", time.time()))
         except FilterError as error:
-            raise ArgumentsError(str(error.reason)) from error
+            raise ArgumentsError(error.reason) from error
         text = " · ".join(f"{field} {value}" for field, value in chosen.items() if value) or "all jobs"
     else:
         ids = [str(each) for each in form.getlist("job")]
@@ -80,7 +80,7 @@ async def chosen_kind(view: View) -> BulkKind:
     """Return what the form wants to do with jobs. Raises `ArgumentsError` and `NotAllowed`."""
     name = str((await view.form()).get("action", ""))
     if name not in set(BulkKind):
-        raise ArgumentsError("Choose what to do with the jobs.")
+        raise ArgumentsError(sentence("Choose what to do with the jobs."))
     kind = BulkKind(name)
     view.require(f"bulk.{kind}")
     return kind
@@ -111,7 +111,7 @@ async def _confirm(view: View) -> Response:
     form, action_id = await view.form(), view.path("id")
     before = (await read_action(view.store, action_id)).action
     if not view.request.url.path.endswith(f"/{before.kind}"):
-        raise ArgumentsError("This is another action. Go back to its page and try again.")
+        raise ArgumentsError(sentence("This is another action. Go back to its page and try again."))
     view.target = f"{title_of(before)}: {before.filter}"
     pace = next((each for each in PACES if str(each) == form.get("pace")), None)
     action = await confirm(

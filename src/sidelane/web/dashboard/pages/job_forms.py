@@ -11,6 +11,7 @@ from sidelane.admin.arguments import check_arguments, example_of, fields_of, par
 from sidelane.model.errors import ArgumentsError, JobConflict, SidelaneError, StoreError
 from sidelane.model.job import JobRecord, JobSpec
 from sidelane.model.options import OptionFields
+from sidelane.model.sentence import sentence
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.web.dashboard.masking import masked, unmasked
 from sidelane.web.dashboard.site import Site, View
@@ -38,7 +39,7 @@ async def _submit(view: View) -> Response:
     task = users_tasks(view.client.registry).get(form.get("task", ""))
     try:
         if task is None:
-            raise ArgumentsError("Choose a task.")
+            raise ArgumentsError(sentence("Choose a task."))
         record = await submit_job(view.client, task, parse_arguments(form.get("arguments", "")), **_options(form))
     except SidelaneError as error:
         return await _new_page(view, form, _expected(error))

@@ -11,6 +11,7 @@ from sidelane.admin.queues import drain_result, known_queues, set_paused, wait_u
 from sidelane.model.durations import HOUR
 from sidelane.model.errors import SidelaneError
 from sidelane.model.history import Count
+from sidelane.model.sentence import sentence
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.web.dashboard.charts import PERIODS, Line, TimeChart, chosen_period, per_minute
 from sidelane.web.dashboard.pause_form import pause_request
@@ -52,7 +53,7 @@ async def _queue(view: View) -> Response:
     name, period = view.path("name"), chosen_period(view)
     queue = next((each for each in await read_overviews(view) if each.stats.name == name), None)
     if queue is None:
-        raise UnknownQueue(f"The store has never seen a job or a worker of queue {name[:100]!r}.")
+        raise UnknownQueue(sentence("The store has never seen a job or a worker of queue {queue!r}.", queue=name[:100]))
     history = await view.reads.history(PERIODS[period], queue=name)
     chart = history.by_queue().get(name)
     line, pause = await view.reads.line(name), (await view.reads.pauses()).queues.get(name)

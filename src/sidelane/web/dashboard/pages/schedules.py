@@ -9,6 +9,7 @@ from sidelane.admin.documents import parse_json
 from sidelane.admin.schedule_text import schedule_text
 from sidelane.model.errors import UnknownSchedule
 from sidelane.model.schedule import ScheduleRecord
+from sidelane.model.sentence import sentence
 from sidelane.web.dashboard.masking import masked
 from sidelane.web.dashboard.rendering import translate
 from sidelane.web.dashboard.site import Site, View
@@ -75,4 +76,4 @@ def _named(records: tuple[ScheduleRecord, ...], name: str) -> ScheduleRecord:
     for record in records:
         if record.schedule.name == name:
             return record
-    raise UnknownSchedule(f"There is no schedule {name!r}.")
+    raise UnknownSchedule(sentence("There is no schedule {name!r}.", name=name))

@@ -8,6 +8,7 @@ from sidelane.admin.figures import Chart, History
 from sidelane.admin.pauses import set_tasks_paused
 from sidelane.model.errors import SidelaneError
 from sidelane.model.history import Count
+from sidelane.model.sentence import sentence
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.web.dashboard.charts import PERIODS, Line, TimeChart, chosen_period, per_minute
 from sidelane.web.dashboard.pause_form import pause_request
@@ -42,7 +43,8 @@ async def _task(view: View) -> Response:
     known = [name] if name in await _known_tasks(view) else []
     chart = history.by_task(known).get(name)
     if chart is None:
-        raise UnknownTask(f"No live worker has a task {name[:100]!r}, and no job of it ran in this period.")
+        text = "No live worker has a task {task!r}, and no job of it ran in this period."
+        raise UnknownTask(sentence(text, task=name[:100]))
     causes = await view.reads.failure_causes(name, history.period.since)
     return await view.page(
         "task.html", current="tasks", name=name, pause=(await view.reads.pauses()).tasks.get(name),
