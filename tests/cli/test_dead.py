@@ -28,6 +28,18 @@ def ids(sidelane: Command, *arguments: str) -> list[str]:
     return [job["id"] for job in sidelane("dead", "--json", *arguments).json]
 
 
+def test_dead_letters_of_one_cause_are_selected_by_its_key(driver: StoreDriver, sidelane: Command) -> None:
+    for job_id, failure in (("first", BUSY), ("second", BROKEN), ("third", BUSY)):
+        driver.fail(job_id, failure)
+    causes = {each["id"]: each["cause"] for each in sidelane("dead", "--json").json}
+    assert causes["first"] == causes["third"] != causes["second"]
+    assert ids(sidelane, "--cause", causes["first"]) == ["third", "first"]
+    assert ids(sidelane, "--cause", causes["first"], "--cause", causes["second"]) == ["third", "second", "first"]
+    assert ids(sidelane, "--release", "other") == []
+    assert sidelane("dead", "requeue", "--all", "--cause", causes["second"], "--yes").exit_code == 0
+    assert ids(sidelane) == ["third", "first"]
+
+
 def test_dead_letters_are_listed_newest_first(driver: StoreDriver, sidelane: Command) -> None:
     driver.fail("first", BUSY)
     driver.fail("second", BROKEN)

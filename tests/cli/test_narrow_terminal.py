@@ -48,6 +48,7 @@ def filled(driver: StoreDriver) -> StoreDriver:
         ("queues --since 1h", ["chat", "STARTED", "FAILED", "P95"]),
         ("tasks", [LONG[:12], "STARTED", "FAILED", "P50"]),
         ("limits", ["1 of 1", "when a job ends"]),
+        ("users", ["customer-4711", "JOBS", "RUN TIME", "COST"]),
         ("schedules", ["nightly-report", "*/15 2-4 * * 1-5", "America/Argentina", "NEXT"]),
         ("workers", ["w1", "1 of 200", "chat"]),
         ("config", ["allow_private_callbacks", "addresses.", "log_level"]),

@@ -61,7 +61,7 @@ async def _capture(view: View) -> Response:
     if not causes:
         return view.done(view.say("No job of this cause is left"))
     pages = filtered_dead_letters(view.store, _filter_of(causes))
-    return await preview(view, kind, pages, "; ".join(map(_in_words, causes.values())))
+    return await preview(view, kind, pages, "; ".join(map(_cause_text, causes.values())))
 
 
 def _filter_of(causes: Mapping[str, FailureCause]) -> DeadLetterFilter:
@@ -75,7 +75,7 @@ def _filter_of(causes: Mapping[str, FailureCause]) -> DeadLetterFilter:
     )
 
 
-def _in_words(cause: FailureCause) -> str:
+def _cause_text(cause: FailureCause) -> str:
     return " · ".join(
         filter(None, [cause.error, f"task {cause.newest.spec.task}", cause.release and f"release {cause.release}"])
     )
