@@ -2,6 +2,7 @@
 
 import re
 
+from sidelane.admin.arrivals import MIN_JOBS
 from sidelane.client.maintenance import report_worker_exit
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import API, ClaimRequest, WorkerInfo
@@ -76,3 +77,22 @@ async def test_queue_that_no_worker_takes_is_named(server: Server, shop: Shop) -
 
     await until(alive)
     assert "Jobs wait in queue lonely, which no live worker takes: 1." in text_of(await get(server, "workers"))
+
+
+@BOTH_STORES
+async def test_advice_shows_its_arithmetic_and_is_on_the_front_page_too(server: Server, shop: Shop) -> None:
+    for pid in range(1, 9):
+        name = f"extra-{pid}@b"
+        await heartbeat(shop, WorkerInfo(id=name, name=name, host="b", pid=pid, queues={"chat": 2}, slots=2))
+    for job in [await shop.tasks["echo"].submit("a") for _ in range(MIN_JOBS)]:
+        await shop.lane.client.wait(job.id, 10)
+    text = text_of(await get(server, "workers"))
+    assert re.search(r"extra : \d process(es)?, \d+ slots?( each)? . now 8 processes, 2 slots each", text)
+    assert re.search(r"jobs/s x [0-9.]+ m?s = [0-9.]+ slots busy on average Little's law", text)
+    assert "리틀의 법칙" in text_of(await get(server, "workers", headers={"Accept-Language": "ko"}))
+    page = await get(server, "")
+    assert re.search(r"Advice: .*extra has 8 processes where \d would do", text_of(page))
+    assert 'href="./workers#advice"' in page.text
+    await shop.lane.client.wait((await shop.tasks["fail"].submit("stock_code")).id, 10)
+    shop_page = text_of(await get(server, ""))
+    assert re.search(r"Advice: .*extra has 8 processes where \d would do", shop_page)
