@@ -10,6 +10,7 @@ from sidelane.admin.failure_causes import NUMBERS, FailureCause
 from sidelane.admin.findings.finding import digest
 from sidelane.model.job import JobRecord, Query, Rejection, State
 from sidelane.stores.contract import Store
+from sidelane.tasks.internal_queues import MESSAGE_QUEUE
 
 CHUNK_SIZE = 100
 """Jobs that are read, requeued or removed in one store call."""
@@ -41,6 +42,8 @@ class DeadLetterFilter:
 
     def matches(self, record: JobRecord) -> bool:
         """Apply the part of the filter that a store cannot apply."""
+        if record.spec.queue == MESSAGE_QUEUE and self.queue != MESSAGE_QUEUE:
+            return False  # messages that were put aside have their own list
         ended = record.ended or 0.0
         if (self.since is not None and ended < self.since) or (self.until is not None and ended >= self.until):
             return False
