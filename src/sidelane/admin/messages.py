@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from sidelane.admin.documents import Document
 from sidelane.admin.jobs import with_histories
 from sidelane.app import Sidelane
 from sidelane.external.outbox import DISPATCH_TASK
@@ -42,6 +43,14 @@ class EndpointUse:
     names: Sequence[str]
     dead_letters: str | None
     errors: Mapping[str, str]
+
+
+def endpoint_document(use: EndpointUse) -> Document:
+    """Return one use of an endpoint as JSON. `errors` are by the names of workers."""
+    return {
+        "endpoint": use.endpoint, "use": str(use.use), "names": list(use.names), "dead_letters": use.dead_letters,
+        "errors": dict(use.errors),
+    }  # fmt: skip
 
 
 def endpoint_uses(lane: Sidelane, workers: Sequence[WorkerInfo]) -> list[EndpointUse]:

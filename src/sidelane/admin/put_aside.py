@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidelane.admin.actions import ActionResult, Lookup, Status, rejection_text
-from sidelane.admin.documents import Document, error_text, time_text
+from sidelane.admin.documents import Document, error_text, parse_json, time_text
 from sidelane.client.put_aside import PutAside, read_put_aside
-from sidelane.consumers.put_aside import TITLE
+from sidelane.consumers.put_aside import TITLE, message_task
 from sidelane.model.errors import UnknownJob
 from sidelane.model.job import JobRecord, Rejection, State
 from sidelane.model.message import Message
@@ -44,6 +44,16 @@ class PutAsideMessage:
         }  # fmt: skip
 
 
+def message_document(copy: JobRecord) -> Document:
+    """Return the copy of a message as JSON, with its body."""
+    message = message_of(copy)
+    return {
+        "id": copy.id, "message": message.id, "at": time_text(copy.submitted), "consumer": consumer_of(copy),
+        "reason": reason_of(copy), "state": str(copy.state), "attempts": copy.attempt, "job": parse_json(copy.result),
+        "group": message.group, "attributes": dict(message.attributes), "body": message.body,
+    }  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class PutAsidePage:
     """Messages, newest first. `before` is the number from which older ones continue, or None after the last."""
@@ -67,6 +77,19 @@ async def put_aside_page(store: Store, *, before: int | None = None) -> PutAside
             found.setdefault((each.endpoint, each.message), []).append(each)
     messages = [PutAsideMessage(same[0], len(same), copies.get(same[0].job)) for same in found.values()]
     return PutAsidePage(messages, noted[-1].number if noted and noted[-1].number > 1 else None)
+
+
+async def newest_put_aside(store: Store, limit: int) -> list[PutAsideMessage]:
+    """Return the newest messages that were put aside, at most `limit`."""
+    found: list[PutAsideMessage] = []
+    before: int | None = None
+    while len(found) < limit:
+        page = await put_aside_page(store, before=before)
+        found += page.messages
+        before = page.before
+        if before is None:
+            break
+    return found[:limit]
 
 
 async def kept_copies(store: Store) -> AsyncIterator[Sequence[JobRecord]]:
@@ -95,6 +118,11 @@ def message_of(copy: JobRecord) -> Message:
     """Return the message of a copy."""
     kept = json.loads(copy.spec.arguments)
     return Message(body=kept["body"], id=kept["id"], attributes=kept["attributes"], group=kept["group"])
+
+
+def consumer_of(copy: JobRecord) -> str:
+    """Return the name of the consumer that a message is for."""
+    return copy.spec.task.removeprefix(message_task(""))
 
 
 def reason_of(copy: JobRecord) -> str:

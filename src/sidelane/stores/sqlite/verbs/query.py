@@ -1,4 +1,4 @@
-"""get, list_jobs, search_jobs, waiting_jobs, queue_position, stats, limits: the reads of clients and operators, except event logs."""
+"""get, list_jobs, search_jobs, waiting_jobs, queue_position, stats, limits: the reads of clients and operators, without logs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
