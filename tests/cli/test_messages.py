@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidelane import Message
+from sidelane import Message, Sidelane
 from sidelane.client.client import Client
 from sidelane.client.put_aside import note_put_aside
 from sidelane.consumers.put_aside import put_aside
@@ -26,7 +26,7 @@ REFUSED = Failed(Failure(problem=Problem(status=422, title="Message put aside", 
 
 def keep(driver: StoreDriver, kept: Message, *, consumer: str = "requests") -> str:
     """Put a message aside, as a worker does, and return the id of its copy."""
-    intake = Intake(driver.url, consumer)
+    intake = Intake(Sidelane(store=driver.url), consumer)
 
     async def act(store: Store) -> str:
         lane = intake.lane

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sidelane import Message, Query, RateLimit, Sqs, State
+from sidelane import Call, Message, Query, RateLimit, Sidelane, Sqs, State
 from sidelane.admin.actions import Status
 from sidelane.admin.put_aside import (
     PutAsideMessage,
@@ -16,6 +16,7 @@ from sidelane.admin.put_aside import (
 )
 from sidelane.client import put_aside as journal
 from sidelane.consumers import put_aside as copies
+from sidelane.consumers.consumer import Consumer
 from sidelane.tasks.internal_queues import MESSAGE_QUEUE
 from tests.admin.conftest import BOTH_STORES, url, valkey
 from tests.consumers.put_aside import REASON, Intake, message
@@ -24,6 +25,10 @@ from tests.dashboard.waiting import until
 __all__ = ["url", "valkey"]
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def lane(url: str) -> Sidelane:
+    return Sidelane(store=url, settings={"lease_duration": 2.0, "shutdown_timeout": 0.0})
 
 
 async def listed(intake: Intake) -> list[PutAsideMessage]:
@@ -51,18 +56,18 @@ async def until_accepted(intake: Intake) -> None:
 
 @BOTH_STORES
 async def test_requeued_message_becomes_a_job_as_if_it_had_just_arrived(url: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open(workers=1):
         await intake.put_aside(message(content="\u00e9 \U0001f600", traceparent=TRACE))
         copy_id = await until_put_aside(intake)
         (noted,) = await listed(intake)
         assert (noted.reason, noted.noted.message, noted.noted.receiver) == (REASON, "m1", "requests")
-        assert await intake.lane.client.find(Query(task="answer")) == []
+        assert await intake.lane.client.find(Query(task="reply-requests")) == []
         intake.open = True
         (result,) = await requeue_messages(intake.lane.client.store, [copy_id])
         assert result.status is Status.DONE
         await until_accepted(intake)
-        (job,) = await intake.lane.client.find(Query(task="answer"))
+        (job,) = await intake.lane.client.find(Query(task="reply-requests"))
         arrived = await intake.consumer.spec(message(), id_retention=600.0)
         assert arrived is not None
         assert (job.id, job.spec.user, job.spec.trace) == (arrived.id, "ann", TRACE)
@@ -73,7 +78,7 @@ async def test_requeued_message_becomes_a_job_as_if_it_had_just_arrived(url: str
 
 @BOTH_STORES
 async def test_message_that_is_refused_again_stays_with_the_new_reason(url: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open(workers=1):
         await intake.put_aside(Message(id="m1", body="no JSON"))
         copy_id = await until_put_aside(intake)
@@ -88,7 +93,7 @@ async def test_message_that_is_refused_again_stays_with_the_new_reason(url: str)
 
 
 async def test_message_whose_job_exists_makes_no_second_one(url: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open(workers=1):
         await intake.put_aside(message())
         copy_id = await until_put_aside(intake)
@@ -98,11 +103,11 @@ async def test_message_whose_job_exists_makes_no_second_one(url: str) -> None:
         await intake.lane.client.submit_spec(spec)
         await requeue_messages(intake.lane.client.store, [copy_id])
         await until_accepted(intake)
-        assert len(await intake.lane.client.find(Query(task="answer"))) == 1
+        assert len(await intake.lane.client.find(Query(task="reply-requests"))) == 1
 
 
 async def test_message_that_comes_again_has_one_copy_and_one_line(url: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open(workers=1):
         for _ in range(3):
             await intake.put_aside(message())
@@ -117,7 +122,7 @@ async def test_message_that_comes_again_has_one_copy_and_one_line(url: str) -> N
 
 
 async def test_message_that_is_refused_after_it_was_accepted_is_put_aside_again(url: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open(workers=1):
         await intake.put_aside(message())
         copy_id = await until_put_aside(intake)
@@ -134,33 +139,36 @@ async def test_message_that_is_refused_after_it_was_accepted_is_put_aside_again(
 
 
 async def test_limit_that_rejects_the_job_lets_the_copy_try_later(url: str) -> None:
-    intake = Intake(url)
-    lane = intake.lane
+    opened = lane(url)
 
-    @lane.task(limits=[RateLimit("1/h")])
+    @opened.task(limits=[RateLimit("1/h", per="task")])
     async def once() -> None: ...
 
-    @lane.consumer(Sqs("others"))
-    def others(message: Message) -> object:
+    def requests(message: Message) -> Call[None]:
         return once.call()
 
-    async with lane.open(workers=1):
-        await intake.put_aside(message(), consumer=others)
-        copy_id = await until_put_aside(intake)
+    consumer = Consumer(requests, "requests", Sqs("feedback"), opened.registry)
+    copies.declare_put_aside(opened, consumer, lambda: opened.client)
+    async with opened.open(workers=1):
+        client = opened.client
+        await copies.put_aside(client, consumer, message(), REASON, id_retention=600.0)
+        (only,) = await newest_put_aside(client.store, 1)
+        assert only.copy is not None
+        await client.wait(only.copy.id, 10)
         await once.submit()
-        await requeue_messages(lane.client.store, [copy_id])
+        await requeue_messages(client.store, [only.copy.id])
 
         async def waits() -> bool:
-            record = await lane.client.record(copy_id)
+            record = await client.record(only.noted.job)
             return record.state is State.QUEUED and record.attempt == 2
 
         await until(waits)
-        (result,) = await requeue_messages(lane.client.store, [copy_id])
+        (result,) = await requeue_messages(client.store, [only.copy.id])
         assert (result.status, result.message) == (Status.FAILED, "a worker handles it again already")
 
 
 async def test_worker_without_the_consumer_leaves_the_copy_to_others(url: str) -> None:
-    intake, other = Intake(url), Intake(url, name="other")
+    intake, other = Intake(lane(url)), Intake(lane(url), "other")
     async with intake.lane.open():
         await intake.put_aside(message())
         async with other.lane.open(workers=1):
@@ -180,7 +188,7 @@ async def test_worker_without_the_consumer_leaves_the_copy_to_others(url: str) -
     ids=["10 MB", "emoji", "surrogate", "quotes"],
 )
 async def test_message_of_which_no_copy_can_be_kept_is_noted_with_its_reason(url: str, body: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open():
         for _ in range(2):
             await intake.put_aside(Message(id="m1", body=body))
@@ -192,7 +200,7 @@ async def test_message_of_which_no_copy_can_be_kept_is_noted_with_its_reason(url
 @BOTH_STORES
 @pytest.mark.parametrize("body", ["\0\x1b[2J\r\n\u202e", "", "\ufffd" * 80_000, "<script>hacked()</script>"])
 async def test_body_is_kept_exactly(url: str, body: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open():
         kept = Message(id="m1", body=body, attributes={"kind": body[:100]}, group="g")
         await intake.put_aside(kept)
@@ -204,7 +212,7 @@ async def test_body_is_kept_exactly(url: str, body: str) -> None:
 @BOTH_STORES
 async def test_copies_of_the_newest_messages_are_kept(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "MAX_ENTRIES", 3)
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open(workers=1):
         for number in range(5):
             await intake.put_aside(message(f"m{number}"))
@@ -220,7 +228,7 @@ async def test_copies_of_the_newest_messages_are_kept(url: str, monkeypatch: pyt
 
 
 async def test_list_has_pages(url: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open():
         for number in range(205):
             await journal.note_put_aside(intake.lane.client.store, f"m{number}", "queue", "requests", REASON)
@@ -232,9 +240,9 @@ async def test_list_has_pages(url: str) -> None:
 
 
 async def test_action_on_something_else_than_a_copy_changes_nothing(url: str) -> None:
-    intake = Intake(url)
+    intake = Intake(lane(url))
     async with intake.lane.open(workers=1):
-        job = await intake.answer.submit("x")
+        job = await intake.reply.submit("x")
         await job.result(timeout=10)
         for act in (requeue_messages, purge_messages):
             results = await act(intake.lane.client.store, [job.id, "gone", "x y"])

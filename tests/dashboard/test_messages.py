@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from sidelane import Call, Http, Message, Sqs
+from sidelane import Http, Message, Sqs
 from sidelane.admin.audit import read_audit
 from sidelane.admin.dead_letters import DeadLetterFilter, newest_dead_letters
 from sidelane.admin.put_aside import newest_put_aside
 from sidelane.client.put_aside import note_put_aside
-from sidelane.consumers.put_aside import put_aside
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import WorkerInfo
+from tests.consumers.put_aside import Intake
 from tests.dashboard.conftest import BOTH_STORES
 from tests.dashboard.pages import act, get, text_of, token_of
 from tests.dashboard.shop import Shop
@@ -44,35 +44,20 @@ async def test_message_without_a_copy_is_shown_once_with_its_reason(server: Serv
     assert re.search(rf"m1 {row.format('2 times ')}m2 {row.format('')}", text)
 
 
-class Intake:
-    """A consumer of the shop that refuses messages as long as `open` is false."""
-
-    def __init__(self, shop: Shop) -> None:
-        self.open = False
-        self._shop = shop
-
-        @shop.lane.consumer(Sqs("requests"))
-        def intake(message: Message) -> Call[str]:
-            if not self.open:
-                raise ValueError("<b>not</b> today")
-            return shop.tasks["echo"].call("hello")  # type: ignore[no-any-return]
-
-        self.consumer = intake
-
-    async def put_aside(self, message: Message) -> str:
-        """Put a message aside, and return the id of its copy when a worker has marked it."""
-        client = self._shop.lane.client
-        await put_aside(client, self.consumer, message, "ValueError: <b>not</b> today", id_retention=600.0)
-        (newest,) = await newest_put_aside(client.store, 1)
-        assert newest.copy is not None
-        await client.wait(newest.copy.id, 10)
-        return newest.copy.id
+async def put_aside(intake: Intake, message: Message) -> str:
+    """Put a message aside, and return the id of its copy when a worker has marked it."""
+    await intake.put_aside(message)
+    client = intake.lane.client
+    (newest,) = await newest_put_aside(client.store, 1)
+    assert newest.copy is not None
+    await client.wait(newest.copy.id, 10)
+    return newest.copy.id
 
 
 @pytest.fixture
 def intake(shop: Shop) -> Intake:
     """Declared before the shop opens, so that its worker knows the consumer."""
-    return Intake(shop)
+    return Intake(shop.lane, "intake")
 
 
 @pytest.fixture
@@ -83,11 +68,13 @@ async def server(intake: Intake, shop: Shop) -> AsyncIterator[Server]:
 
 @BOTH_STORES
 async def test_message_is_opened_requeued_and_leaves_the_list(server: Server, shop: Shop, intake: Intake) -> None:
-    copy_id = await intake.put_aside(Message(id="m1", body="hello <i>there</i>", attributes={"kind": "greeting"}))
+    copy_id = await put_aside(
+        intake, Message(id="m1", body='{"content": "hello <i>there</i>"}', attributes={"kind": "greeting"})
+    )
     assert f'href="./messages/{copy_id}"' in (await get(server, "messages")).text
     page = await get(server, f"messages/{copy_id}")
     assert "Why ValueError: <b>not</b> today For intake" in text_of(page)
-    assert "Body hello <i>there</i> Attributes Name Value kind greeting" in text_of(page)
+    assert 'Body {"content": "hello <i>there</i>"} Attributes Name Value kind greeting' in text_of(page)
     assert "<i>" not in page.text
     intake.open = True
     await act(server, f"messages/{copy_id}/requeue", page, reason="deployed")
@@ -102,7 +89,7 @@ async def test_message_is_opened_requeued_and_leaves_the_list(server: Server, sh
 
 @BOTH_STORES
 async def test_copy_is_purged(server: Server, shop: Shop, intake: Intake) -> None:
-    copy_id = await intake.put_aside(Message(id="m1", body="hello"))
+    copy_id = await put_aside(intake, Message(id="m1", body="hello"))
     page = await get(server, f"messages/{copy_id}")
     answer = await act(server, f"messages/{copy_id}/purge", page)
     assert answer.headers["location"].endswith("messages")
@@ -116,7 +103,7 @@ async def test_copy_is_purged(server: Server, shop: Shop, intake: Intake) -> Non
 
 
 async def test_selected_messages_are_requeued_in_one_action(server: Server, shop: Shop, intake: Intake) -> None:
-    ids = [await intake.put_aside(Message(id=f"m{number}", body="hello")) for number in range(3)]
+    ids = [await put_aside(intake, Message(id=f"m{number}", body="hello")) for number in range(3)]
     answer = await act(server, "bulk", await get(server, "messages"), action="requeue", job=ids[:2])
     assert "Requeue 2 jobs" in text_of(await get(server, f"bulk/{answer.headers['location'].rpartition('/')[2]}"))
 
@@ -124,25 +111,25 @@ async def test_selected_messages_are_requeued_in_one_action(server: Server, shop
 async def test_hidden_fields_of_a_body_are_masked_also_if_it_is_not_json(server: Server, intake: Intake) -> None:
     bodies = ['{"phone": "0170", "text": "hi"}', '{"phone": "0170", "text": ', "[" * 3000 + '{"phone": "0170"']
     for number, body in enumerate(bodies):
-        copy_id = await intake.put_aside(Message(id=f"m{number}", body=body))
+        copy_id = await put_aside(intake, Message(id=f"m{number}", body=body))
         for path in (f"messages/{copy_id}", f"jobs/{copy_id}", f"jobs/{copy_id}?format=json", f"jobs/{copy_id}/edit"):
             page = await get(server, path)
             assert page.status_code == 200, path
             assert "0170" not in page.text, path
     assert '"text": "hi"' in text_of(
-        await get(server, f"messages/{await intake.put_aside(Message(id='m9', body=bodies[0]))}")
+        await get(server, f"messages/{await put_aside(intake, Message(id='m9', body=bodies[0]))}")
     )
 
 
 async def test_long_body_is_cut(server: Server, intake: Intake) -> None:
-    copy_id = await intake.put_aside(Message(id="m1", body="x" * 50_000))
+    copy_id = await put_aside(intake, Message(id="m1", body="x" * 50_000))
     page = await get(server, f"messages/{copy_id}")
     assert "30,000 more characters are left out." in text_of(page)
     assert len(page.text) < 30_000
 
 
 async def test_viewer_sees_a_message_and_changes_nothing(server: Server, shop: Shop, intake: Intake) -> None:
-    copy_id = await intake.put_aside(Message(id="m1", body="hello"))
+    copy_id = await put_aside(intake, Message(id="m1", body="hello"))
     viewer = {"Cookie": "who=vic"}
     page = await get(server, f"messages/{copy_id}", headers=viewer)
     assert "hello" in text_of(page)
@@ -156,7 +143,7 @@ async def test_viewer_sees_a_message_and_changes_nothing(server: Server, shop: S
 
 
 async def test_dead_letters_leave_out_messages(server: Server, shop: Shop, intake: Intake) -> None:
-    await intake.put_aside(Message(id="m1", body="hello"))
+    await put_aside(intake, Message(id="m1", body="hello"))
     assert "There is no dead letter." in text_of(await get(server, "dead"))
     assert await newest_dead_letters(shop.lane.client.store, DeadLetterFilter(), 10) == []
 
