@@ -15,8 +15,8 @@ from sidelane.model.message import Message
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import MESSAGE_QUEUE
 
-PAGE_SIZE: Final = 200
-"""Entries of the journal that one page looks at."""
+PAGE_SIZE: Final = 50
+"""Entries of the journal that one page looks at. Their copies are read too, of which each may have 256 KiB."""
 
 GONE: Final = "no copy of such a message is kept"
 

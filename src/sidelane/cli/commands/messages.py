@@ -111,7 +111,8 @@ def requeue(
             reason=reason,
         )
         print_results(results, as_json=common.as_json)
-    _bulk(common, BulkKind.REQUEUE, reason=reason, yes=yes)
+    else:
+        _bulk(common, BulkKind.REQUEUE, reason=reason, yes=yes)
 
 
 @commands.command()
@@ -131,7 +132,8 @@ def purge(
             reason=reason,
         )
         print_results(results, as_json=common.as_json)
-    _bulk(common, BulkKind.PURGE, reason=reason, yes=yes)
+    else:
+        _bulk(common, BulkKind.PURGE, reason=reason, yes=yes)
 
 
 @commands.command()
