@@ -97,7 +97,7 @@ def test_list_shows_the_newest_callbacks_of_all_jobs(driver: StoreDriver, sidela
     documents = sidelane("callbacks", "--json").json
     assert {each["job"] for each in documents} == {"one", "two"}
     assert len(documents) == 4
-    receiver = "be.example"
+    receiver = "be.example:443"
     assert {each["id"] for each in sidelane("callbacks", "list", "--receiver", receiver, "--json").json} == {
         "one.1.0", "two.1.0",
     }  # fmt: skip
@@ -116,7 +116,7 @@ def test_receivers_that_callbacks_do_not_reach_are_listed(driver: StoreDriver, s
         each["receiver"]: (each["failed"], each["retrying"])
         for each in sidelane("callbacks", "receivers", "--json").json
     }
-    assert found == {"be.example": (1, 0), str(Sqs("ends")): (0, 1)}
+    assert found == {"be.example:443": (1, 0), str(Sqs("ends")): (0, 1)}
     table = sidelane("callbacks", "receivers", env={"COLUMNS": "80"}).stdout
     assert "be.example answered 500" in table
     assert max(map(len, table.splitlines())) <= 80

@@ -65,7 +65,7 @@ def test_an_empty_list_names_the_store(driver: StoreDriver, sidelane: Command) -
 
 def test_show_prints_the_body_and_why(driver: StoreDriver, sidelane: Command) -> None:
     copy_id = keep(driver, Message(id="m1", body="line one\nline two", attributes={"kind": "greeting"}))
-    result = sidelane("messages", "show", copy_id[:20])
+    result = sidelane("messages", "show", copy_id[:12])
     assert result.exit_code == 0
     assert "Body\nline one\nline two\n" in result.stdout
     for text in ("requests", REASON, '{"kind": "greeting"}'):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sidelane import Call, Message, Query, RateLimit, Sidelane, Sqs, State
+from sidelane import Call, Message, RateLimit, Sidelane, Sqs, State
 from sidelane.admin.actions import Status
 from sidelane.admin.put_aside import (
     PutAsideMessage,
@@ -17,6 +17,7 @@ from sidelane.admin.put_aside import (
 from sidelane.client import put_aside as journal
 from sidelane.consumers import put_aside as copies
 from sidelane.consumers.consumer import Consumer
+from sidelane.model.job import Query
 from sidelane.tasks.internal_queues import MESSAGE_QUEUE
 from tests.admin.conftest import BOTH_STORES, url, valkey
 from tests.consumers.put_aside import REASON, Intake, message

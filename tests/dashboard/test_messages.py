@@ -73,7 +73,7 @@ async def test_message_is_opened_requeued_and_leaves_the_list(server: Server, sh
     )
     assert f'href="./messages/{copy_id}"' in (await get(server, "messages")).text
     page = await get(server, f"messages/{copy_id}")
-    assert "Why ValueError: <b>not</b> today For intake" in text_of(page)
+    assert "Why ValueError: <b>not</b> today Consumer intake" in text_of(page)
     assert 'Body {"content": "hello <i>there</i>"} Attributes Name Value kind greeting' in text_of(page)
     assert "<i>" not in page.text
     intake.open = True

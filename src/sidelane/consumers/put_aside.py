@@ -110,8 +110,8 @@ async def _keep_copy(
     """Return the id of the job with the copy of a message, or None if the message was put aside before and still is."""
     if len(message.body) > MAX_SIZE:
         raise PayloadTooLarge(f"It is larger than {MAX_SIZE:,} bytes.")
-    digest = hashlib.sha256(f"{consumer.name}\n{message.id}".encode(errors="replace")).hexdigest()[:32]
-    task = client.registry.tasks[message_task(consumer.name)].options(id=f"put-aside-{digest}")
+    digest = hashlib.sha256(f"{consumer.name}\n{message.id}".encode(errors="replace")).hexdigest()[:16]
+    task = client.registry.tasks[message_task(consumer.name)].options(id=f"message-{digest}")
     spec = task.call(
         body=message.body, id=message.id, attributes=dict(message.attributes), group=message.group, reason=reason,
         id_retention=id_retention,

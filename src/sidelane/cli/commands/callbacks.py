@@ -20,7 +20,7 @@ from sidelane.cli.changes import change_jobs
 from sidelane.cli.locate import with_client, with_jobs
 from sidelane.cli.options import Common, DefaultListGroup, MaxItems, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, write
-from sidelane.cli.output.job_detail import callbacks_table
+from sidelane.cli.output.job_detail import ERROR_NAME, callbacks_table
 from sidelane.cli.output.results import print_results
 from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import Columns, fit_table
@@ -56,7 +56,11 @@ def list_(
     *,
     receiver: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only to this host, queue or topic.", show_default=False),
+        typer.Option(
+            metavar="NAME",
+            help="Only to this receiver, as `receivers` names it, e.g. be.example.com:443.",
+            show_default=False,
+        ),
     ] = None,
     limit: MaxItems = 50,
     common: Common,
@@ -65,7 +69,9 @@ def list_(
     settings = common.settings()
     page = with_client(settings, lambda client: newest_callbacks(client.store, limit, receiver=receiver, before=None))
     if common.as_json:
-        print_json([{**callback_document(each.record), "job": each.job} for each in page.callbacks])
+        print_json(
+            [{**callback_document(each.record), "receiver": each.receiver, "job": each.job} for each in page.callbacks]
+        )
     elif page.callbacks:
         console = output()
         write(console, callbacks_table(console, [each.record for each in page.callbacks], time.time()))
@@ -117,5 +123,5 @@ def _receiver_row(failing: FailingReceiver, now: float) -> list[Text]:
         Text(f"{failing.failed:,}", "red" if failing.failed else "dim"),
         Text(f"{failing.retrying:,}", "yellow" if failing.retrying else "dim"),
         Text(relative_time(failing.since, now), "dim"),
-        Text(one_line(failing.error, MAX_ERROR), "red"),
+        Text(one_line(ERROR_NAME.sub("", failing.error), MAX_ERROR), "red"),
     ]
