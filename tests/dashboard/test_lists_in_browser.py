@@ -25,6 +25,12 @@ from tests.dashboard.waiting import end_of
 pytestmark = pytest.mark.long
 
 
+@pytest.fixture
+def intake(shop: Shop) -> Intake:
+    """Request it before the browser, so that the shop's worker knows the consumer."""
+    return Intake(shop.lane)
+
+
 async def fill(shop: Shop, text: str) -> list[str]:
     """Fill every list with something that bears a text, and return the paths of the lists and of one page of each."""
     lane, store = shop.lane, shop.lane.client.store
@@ -114,8 +120,7 @@ async def test_operator_acts_by_click_and_reads_what_was_done(browser: Browser, 
 
 
 @BOTH_STORES
-async def test_message_is_opened_and_requeued_by_click(shop: Shop, browser: Browser) -> None:
-    intake = Intake(shop.lane)
+async def test_message_is_opened_and_requeued_by_click(intake: Intake, browser: Browser) -> None:
     await intake.put_aside(message("m1"))
     page = await browser.open("messages")
     await page.get_by_role("link", name="m1").click()
