@@ -1,23 +1,26 @@
-"""Cost of the dashboard: `python -m benchmarks.dashboard [size] [tabs] [--redis]`.
+"""Cost of the dashboard: `python -m benchmarks.dashboard [size] [paint] [tabs] [--redis]`.
 
 size  milliseconds of each page by a million finished and 100,000 queued jobs, with no read shared between requests
+paint milliseconds to the first paint of the front page in Chromium, on visits with an empty cache
 tabs  jobs of 50 ms per second of one worker with 100 slots, in pairs: with ten open pages that reload what changes, and with none
 """
 
 import argparse
 import asyncio
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from html import unescape
 from pathlib import Path
 
 import httpx2
+from playwright.sync_api import sync_playwright
 
 from benchmarks.history import claim, compare, environment_of, run_jobs, run_program
 from benchmarks.server import free_port, running_server
@@ -116,9 +119,8 @@ asyncio.run(main())
 """What browsers do: each page reloads itself when it learns of a change."""
 
 
-@asynccontextmanager
-async def filled_store(where: str, jobs: int, queued: int) -> AsyncIterator[Store]:
-    """Open the store at a path or URL and fill it with jobs that ended within the last days, and with queued ones."""
+async def fill(where: str, jobs: int, queued: int) -> None:
+    """Fill the store at a path or URL with jobs that ended within the last days, and with queued ones."""
     clock = ManualClock(time.time() - HOURS * HOUR)
     opened = RedisStore if where.startswith("redis://") else SqliteStore
     store: Store = await opened.open(where, clock)
@@ -130,7 +132,6 @@ async def filled_store(where: str, jobs: int, queued: int) -> AsyncIterator[Stor
         store, [f"queue-{number}" for number in range(4)], "release-3"
     )  # so that jobs run, and wait for the limit
     print(f"{jobs:,} finished and {queued:,} queued jobs, made in {time.perf_counter() - began:.0f} s", flush=True)
-    yield store
     await store.close()
 
 
@@ -212,11 +213,22 @@ def percentile(seconds: Sequence[float]) -> float:
     return statistics.quantiles(seconds, n=20, method="inclusive")[-1]
 
 
-async def size(where: str, url: str, jobs: int, queued: int, rounds: int) -> None:
-    async with filled_store(where, jobs, queued):
-        pass
-    with serving(url, shares_nothing=True) as pages:
-        measure_pages(pages, rounds)
+def paint(url: str, visits: int) -> None:
+    """Print the milliseconds to the first paint on first visits."""
+    found = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for _ in range(visits + 1):
+            with browser.new_context() as context:  # its cache is empty
+                page = context.new_page()
+                page.goto(url)
+                page.locator("canvas").first.wait_for()
+                found.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        browser.close()
+    del found[0]  # the browser itself was cold
+    print(
+        f"first paint: median {statistics.median(found):.0f} ms of {visits} visits, longest {max(found):.0f} (bar: 300)"
+    )
 
 
 @contextmanager
@@ -254,7 +266,7 @@ def store_url(folder: str, *, on_redis: bool) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description=__doc__)
-    parser.add_argument("what", nargs="+", choices=["size", "tabs"])
+    parser.add_argument("what", nargs="+", choices=["size", "paint", "tabs"])
     parser.add_argument("--redis", action="store_true")
     parser.add_argument("--finished", type=int, default=FINISHED)
     parser.add_argument("--queued", type=int, default=QUEUED)
@@ -262,8 +274,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if "size" in arguments.what:
         with tempfile.TemporaryDirectory() as folder, store_url(folder, on_redis=arguments.redis) as url:
-            where = url.removeprefix("sqlite:///")
-            asyncio.run(size(where, url, arguments.finished, arguments.queued, arguments.rounds or ROUNDS))
+            asyncio.run(fill(url.removeprefix("sqlite:///"), arguments.finished, arguments.queued))
+            with serving(url, shares_nothing=True) as pages:
+                measure_pages(pages, arguments.rounds or ROUNDS)
+    if "paint" in arguments.what:
+        with tempfile.TemporaryDirectory() as folder, store_url(folder, on_redis=arguments.redis) as url:
+            asyncio.run(fill(url.removeprefix("sqlite:///"), 20_000, 1_000))
+            with serving(url) as pages:
+                paint(pages, arguments.rounds or ROUNDS)
     if "tabs" in arguments.what:
         compare(
             lambda: rate(TABS, on_redis=arguments.redis), lambda: rate(0, on_redis=arguments.redis),
