@@ -106,6 +106,7 @@ async def test_operator_acts_by_click_and_reads_what_was_done(browser: Browser, 
     await expect(status).to_have_text(re.compile("Submitted job"))
     await page.get_by_role("button", name="Disable").click()
     await expect(status).to_have_text("nightly: disabled")
+    await page.get_by_role("link", name="nightly").click()
     await page.get_by_role("button", name="Forget").click()
     await expect(status).to_have_text("nightly: forgotten")
     await expect(page).to_have_url(re.compile("schedules$"))
