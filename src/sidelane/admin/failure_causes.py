@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from sidelane.admin.documents import error_text
+from sidelane.admin.documents import Document, error_text, time_text
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.transition import last_start
 from sidelane.stores.contract import Store
@@ -68,6 +68,15 @@ def cause_key(record: JobRecord) -> str:
 
 def _group(record: JobRecord) -> tuple[str, str, str]:
     return record.spec.task, NUMBERS.sub("#", first_line(record)), release_of(record)
+
+
+def cause_document(cause: FailureCause) -> Document:
+    """Return a cause as JSON, with its newest job."""
+    newest = cause.newest
+    return {
+        "jobs": len(cause.records), "task": newest.spec.task, "release": cause.release or None, "error": cause.error,
+        "first": time_text(cause.first), "last": time_text(newest.ended), "newest": newest.id,
+    }  # fmt: skip
 
 
 def first_line(record: JobRecord) -> str:

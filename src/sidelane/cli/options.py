@@ -274,7 +274,7 @@ class DeadLetterOptions(FilterOptions):
         list[str] | None,
         typer.Option(
             metavar="KEY",
-            help="Only of this cause: one error, task and release. The list has it with --json. May be repeated.",
+            help="Only of this cause: one error, task and release, as --group names it. May be repeated.",
             show_default=False,
         ),
     ] = None

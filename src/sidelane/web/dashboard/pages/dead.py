@@ -6,13 +6,11 @@ from typing import Final
 from fastapi import Response
 
 from sidelane.admin.bulk import chosen_jobs, filtered_dead_letters, filtered_jobs
-from sidelane.admin.dead_letters import DeadLetterFilter
-from sidelane.admin.failure_causes import FailureCause, cause_key, failure_causes
+from sidelane.admin.dead_letters import MAX_GROUPED, DeadLetterFilter, dead_letter_causes
+from sidelane.admin.failure_causes import FailureCause
 from sidelane.admin.jobs import JobFilter, JobView
 from sidelane.model.job import JobRecord, Query, State
-from sidelane.tasks.internal_queues import CALLBACK_TASK
 from sidelane.web.dashboard.pages.bulk import chosen_kind, preview
-from sidelane.web.dashboard.reads import MAX_DEAD_LETTERS
 from sidelane.web.dashboard.site import Site, View
 
 MAX_JOBS: Final = 50
@@ -27,16 +25,16 @@ def add_pages(site: Site) -> None:
 
 
 async def _list(view: View) -> Response:
-    causes = await _causes(view)
-    searched = len(await view.reads.dead_letters())
+    newest = await view.reads.dead_letters()
+    causes, searched = dead_letter_causes(newest), len(newest)
     return await view.page(
-        "dead.html", current="dead", causes=causes.items(), searched=searched, more=searched == MAX_DEAD_LETTERS
+        "dead.html", current="dead", causes=causes.items(), searched=searched, more=searched == MAX_GROUPED
     )
 
 
 async def _cause(view: View) -> Response:
     key = view.path("cause")
-    cause = (await _causes(view)).get(key)
+    cause = dead_letter_causes(await view.reads.dead_letters()).get(key)
     if cause is None:
         return await view.page("dead_cause.html", current="dead", cause=None, key=key, jobs=[], total=0)
     newest = sorted(cause.records, key=lambda record: -(record.ended or 0.0))[:MAX_JOBS]
@@ -57,7 +55,8 @@ async def _capture(view: View) -> Response:
         return await preview(view, kind, chosen_jobs(view.store, ids), f"selected in the list ({len(ids)})")
     if not keys:
         return view.done(view.say("Select jobs first, or choose all that match."))
-    causes = {key: each for key, each in (await _causes(view)).items() if key in keys}
+    known = dead_letter_causes(await view.reads.dead_letters())
+    causes = {key: known[key] for key in keys if key in known}
     if not causes:
         return view.done(view.say("No job of this cause is left"))
     pages = filtered_dead_letters(view.store, _filter_of(causes))
@@ -79,9 +78,3 @@ def _cause_text(cause: FailureCause) -> str:
     return " · ".join(
         filter(None, [cause.error, f"task {cause.newest.spec.task}", cause.release and f"release {cause.release}"])
     )
-
-
-async def _causes(view: View) -> Mapping[str, FailureCause]:
-    """Return the causes of the newest dead letters by their keys, without callbacks, which have another page."""
-    causes = failure_causes(each for each in await view.reads.dead_letters() if each.spec.task != CALLBACK_TASK)
-    return {cause_key(each.newest): each for each in causes}
