@@ -13,7 +13,7 @@ from jinja2 import nodes
 
 import sidelane
 from sidelane.admin.bulk import TooManyJobs
-from sidelane.client.bulk_actions import UnknownBulkAction
+from sidelane.model.errors import UnknownBulkAction
 from sidelane.model.job import State
 from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Role
 from sidelane.web.dashboard.pages.users import UnknownAmount
