@@ -89,7 +89,7 @@ async def test_job_of_a_paused_queue_says_so(store: Store, clock: ManualClock) -
 
 async def test_ready_job_says_how_many_are_before_it(store: Store, clock: ManualClock) -> None:
     await submit(store, *specs("first", "second", "a"))
-    assert (await why(store, clock))[NOW] == "It waits behind 2 jobs of queue default."
+    assert (await why(store, clock))[NOW] == "It waits in queue default. Jobs before it: 2."
     assert (await why(store, clock, "first"))[NOW].startswith("It is the next job of queue default")
 
 
