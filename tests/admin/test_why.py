@@ -156,6 +156,18 @@ async def test_ended_jobs_say_how_they_ended(store: Store, clock: ManualClock) -
     assert (await why(store, clock, "dead"))[NOW] == "Gave up 1 min ago after attempt 1: RuntimeError: it broke."
 
 
+@pytest.mark.parametrize("most", [0, 3])
+async def test_job_that_gave_up_counts_its_lost_workers(store: Store, clock: ManualClock, most: int) -> None:
+    await submit(store, JobSpec(id="a", task="t", max_worker_losses=most))
+    for _ in range(most + 1):
+        (claimed,) = await claim(store, ids=("a",), worker=WORKER.id)
+        await finish(store, claimed, Lost(failure()))
+    clock.advance(60)
+    assert (await why(store, clock))[NOW] == (
+        f"Gave up 1 min ago after too many lost workers: {most + 1}, of which it survives {most}."
+    )
+
+
 async def test_requeued_job_says_how_it_had_ended(store: Store, clock: ManualClock) -> None:
     await submit(store, *specs("a"))
     await end_after(store, clock, 5, Failed(failure()))

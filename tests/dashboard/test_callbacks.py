@@ -63,6 +63,19 @@ async def test_callback_is_delivered_again(server: Server, shop: Shop, receiver:
     assert f"{callback}: 1 queued for delivery" in text_of(await get(server, "callbacks"))
 
 
+async def test_callback_is_delivered_again_from_the_page_of_its_job(
+    server: Server, shop: Shop, receiver: Receiver
+) -> None:
+    job = await shop.tasks["echo"].options(callback=Webhook(receiver.url)).submit("a")
+    callback = await tried(shop, job.id)
+    page = await get(server, f"jobs/{job.id}")
+    assert f"{receiver.url} end succeeded 1 \N{EN DASH} 200 Redeliver" in text_of(page)
+    answer = await act(server, f"callbacks/{callback}/redeliver", page)
+    assert answer.headers["location"] == f"/ops/jobs/{job.id}"
+    await receiver.until(2)
+    assert "Redeliver" not in text_of(await get(server, f"jobs/{job.id}", headers={"Cookie": "who=vic"}))
+
+
 async def test_callbacks_of_one_receiver_are_listed_in_pages(server: Server, shop: Shop) -> None:
     target = '{"to":{"kind":"webhook","url":"https://be.example.com/%d"},"on":"end","progress":false}'
     specs = [

@@ -15,6 +15,7 @@ from starlette.datastructures import FormData
 
 from sidelane.admin.audit import AuditLine, record
 from sidelane.admin.findings.finding import Severity
+from sidelane.admin.shared_reads import SharedReads
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.model.errors import SidelaneError, StoreError
@@ -22,7 +23,6 @@ from sidelane.model.signing import is_signature, sign
 from sidelane.stores.contract import Store
 from sidelane.web.dashboard.feed import Feed
 from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Operator, OperatorDependency, Permission
-from sidelane.web.dashboard.reads import SharedReads
 from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render, translate
 from sidelane.web.dashboard.sessions import Sessions
 

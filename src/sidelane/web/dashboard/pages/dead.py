@@ -6,9 +6,9 @@ from fastapi import Response
 
 from sidelane.admin.dead_letters import cause_key
 from sidelane.admin.failure_causes import FailureCause, failure_causes
+from sidelane.admin.shared_reads import MAX_DEAD_LETTERS
 from sidelane.model.job import JobRecord, State
 from sidelane.tasks.internal_queues import CALLBACK_TASK
-from sidelane.web.dashboard.reads import MAX_DEAD_LETTERS
 from sidelane.web.dashboard.site import Site, View
 
 MAX_JOBS: Final = 50
