@@ -143,11 +143,11 @@ class TopScreen:
 
 def _shared(wanted: Sequence[int], rows: int) -> list[int]:
     """Return how many of the rows each table gets: what it wants, or an equal share of what the smaller ones leave."""
-    given, left = [0] * len(wanted), max(0, rows)
-    for place, table in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
-        given[table] = min(wanted[table], left // (len(wanted) - place))
-        left -= given[table]
-    return given
+    shares, left = [0] * len(wanted), max(0, rows)
+    for served, table in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        shares[table] = min(wanted[table], left // (len(wanted) - served))
+        left -= shares[table]
+    return shares
 
 
 def _summary(overview: Overview) -> Text:
@@ -169,15 +169,15 @@ def _finding_table(findings: Sequence[Finding], rows: int, now: float) -> Render
     if not findings:
         return _one_line(("✓ Nothing needs you.", "green"))
     evidence = rows >= 2 * len(findings)
-    shown = findings if evidence else findings[:rows]
+    listed = findings if evidence else findings[:rows]
     table = Table(box=None, pad_edge=False, padding=(0, GUTTER, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
-    table.add_column(_title("NEEDS YOU", shown, findings), overflow="ellipsis")
+    table.add_column(_title("NEEDS YOU", listed, findings), overflow="ellipsis")
     table.add_column("CAUSE", no_wrap=True)
     table.add_column("SINCE", no_wrap=True)
     numbers = {finding.key: str(number) for number, finding in enumerate(findings, 1)}
-    for finding in shown:
+    for finding in listed:
         style = STYLES[finding.severity]
         text = _one_line((finding.sentence, style))
         if evidence:
@@ -257,8 +257,8 @@ def _table(console: Console, columns: Columns, everything: Sequence[object], row
     return fit_table(console, replace(columns, headers=headers, shrinkable=shrinkable), rows)
 
 
-def _title(name: str, shown: Sequence[object], everything: Sequence[object]) -> str:
-    return name if len(shown) == len(everything) else f"{name} ({len(shown)} of {len(everything)})"
+def _title(name: str, listed: Sequence[object], everything: Sequence[object]) -> str:
+    return name if len(listed) == len(everything) else f"{name} ({len(listed)} of {len(everything)})"
 
 
 def _seconds(seconds: float | None) -> str:

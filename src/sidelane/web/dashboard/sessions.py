@@ -96,10 +96,10 @@ class Sessions:
 
 
 def page_after_sign_in(request: Request) -> str:
-    """Return the URL of the page that was asked for before the sign-in, by the parameter `next`.
+    """Return the URL of the page that was requested before the sign-in, by the parameter `next`.
 
     It begins with a dot, so that it never leads to another host. Anything but a page below the dashboard is the front page.
     """
-    asked = request.query_params.get("next", "")
-    outside = ".." in unquote(asked.partition("?")[0])
-    return f"./{asked}" if _PAGE.fullmatch(asked) and not outside else "./"
+    requested = request.query_params.get("next", "")
+    below = ".." not in unquote(requested.partition("?")[0])
+    return f"./{requested}" if below and _PAGE.fullmatch(requested) else "./"

@@ -132,8 +132,8 @@ class Site:
         if self.sessions is not None and not await self.sessions.can_check(self.lane.client):
             return away_page(request, base)
         if self.sessions is not None and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-            asked = _asked_page(request, base)
-            query = f"?{urlencode({'next': asked})}" if asked else ""
+            requested = _requested_page(request, base)
+            query = f"?{urlencode({'next': requested})}" if requested else ""
             return RedirectResponse(f"{base}sign-in{query}", HTTPStatus.SEE_OTHER)
         signed_out = self.sessions is not None and request.method == "POST"
         return bare_page(
@@ -329,8 +329,8 @@ def theme_of(request: Request) -> str:
     return chosen if chosen in THEMES else ""
 
 
-def _asked_page(request: Request, base: str) -> str:
-    """Return the page that a request asks for, as a URL below that of the dashboard."""
+def _requested_page(request: Request, base: str) -> str:
+    """Return the page that a request is for, as a URL below that of the dashboard."""
     parts = request.scope.get("raw_path", b"").decode().split("/")
     path = "/".join(parts[-1 - base.count("../") :])
     return f"{path}?{request.url.query}" if request.url.query else path

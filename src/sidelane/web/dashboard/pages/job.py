@@ -40,15 +40,15 @@ MAX_STAGES: Final = 40
 
 EVENTS_PER_PAGE: Final = 100
 
-LOGS_SHOWN: Final = 50
+MAX_LOGS: Final = 50
 """Log records that the page of a job shows, the newest among its newest `LOGS_SCANNED` events."""
 
 LOGS_SCANNED: Final = 1000
 
 LOGS_PER_PAGE: Final = 200
-"""Log records of a page of them, which are searched among `LOGS_SCANNED_PER_PAGE` events."""
+"""Log records of a page of them, which are searched among `LOGS_PER_PAGE_SCANNED` events."""
 
-LOGS_SCANNED_PER_PAGE: Final = 10_000
+LOGS_PER_PAGE_SCANNED: Final = 10_000
 
 PING: Final = 15.0
 """Seconds without an event after which a stream sends a comment."""
@@ -120,7 +120,7 @@ async def _newest_logs(view: View, record: JobRecord) -> LogPage | None:
     task = view.client.registry.tasks.get(record.spec.task)
     if task is not None and not task.policy.keep_logs:
         return None
-    return await newest_logs(view.store, record.id, limit=LOGS_SHOWN, scan=LOGS_SCANNED)
+    return await newest_logs(view.store, record.id, limit=MAX_LOGS, scan=LOGS_SCANNED)
 
 
 def _visible_fields(view: View) -> Callable[[Document], Mapping[str, Any]]:
@@ -130,7 +130,7 @@ def _visible_fields(view: View) -> Callable[[Document], Mapping[str, Any]]:
 
 async def _logs(view: View) -> Response:
     record, before = await view.client.record(view.path("id")), _before(view)
-    page = await newest_logs(view.store, record.id, limit=LOGS_PER_PAGE, scan=LOGS_SCANNED_PER_PAGE, before=before)
+    page = await newest_logs(view.store, record.id, limit=LOGS_PER_PAGE, scan=LOGS_PER_PAGE_SCANNED, before=before)
     return await view.page(
         "job_logs.html", current="jobs", record=record, logs=page, before=before, log_fields=_visible_fields(view)
     )
