@@ -98,7 +98,7 @@ def test_screen_follows_the_store_the_size_and_the_keys_until_q(busy: StoreDrive
     top = project.start_on_terminal("top", "--interval", "0.5", columns=80, rows=24)
     screen = top.wait_for_screen(lambda lines: "running" in "\n".join(lines) and len(lines) == 24, "the whole picture")
     assert max(map(cell_len, screen)) <= 80
-    assert screen[-1].startswith("q quit   queues by t target o oldest w waiting   processes by n name")
+    assert screen[-1].startswith("[q]uit  queues: [t]arget [o]ldest [w]aiting  processes: [n]ame [c]pu [m]emory")
     busy.submit("later", queue="mail")
     top.wait_for_screen(lambda lines: any(line.startswith("mail ") for line in lines), "a queue of a new job")
     names = ("chat ", "mail ", KOREAN[:2])

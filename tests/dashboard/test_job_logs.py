@@ -79,12 +79,13 @@ async def test_many_records_come_in_pages_between_other_events(server: Server, s
 
 
 async def test_only_so_many_events_are_searched_for_records(shop: Shop) -> None:
-    async with shop.lane.open(workers=1) as client:
+    async with shop.lane.open(workers=1):
+        store = shop.lane.client.store
         job = await started(shop, "one two three", 3)
         await ended(shop, job.id)
-        page = await newest_logs(client.store, job.id, limit=10, scan=2)
+        page = await newest_logs(store, job.id, limit=10, scan=2)
         assert (page.records, page.before) == ([], 3)
-        rest = await newest_logs(client.store, job.id, limit=10, scan=1000, before=page.before)
+        rest = await newest_logs(store, job.id, limit=10, scan=1000, before=page.before)
         assert (rest.records, rest.before) == ([], None)
 
 

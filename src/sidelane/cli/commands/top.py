@@ -69,10 +69,10 @@ async def _show(settings: Settings, interval: float) -> None:
         changed.set()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, press, QUIT)
-    loop.add_signal_handler(signal.SIGWINCH, changed.set)  # the terminal has another size
     async with open_client(settings) as client:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, press, QUIT)
+        loop.add_signal_handler(signal.SIGWINCH, changed.set)  # the terminal has another size
         reading = asyncio.create_task(_read(client, screen, changed, interval))
         reading.add_done_callback(lambda _: press(QUIT))
         try:

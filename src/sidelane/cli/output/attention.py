@@ -30,7 +30,7 @@ def attention_table(findings: Sequence[Finding], now: float) -> RenderableType:
 
 
 def _text(finding: Finding, numbers: dict[str, int], style: str, now: float) -> Text:
-    since = "" if finding.since is None else f"  since {clock_text(finding.since, now)}"
+    since = "" if finding.since is None else f"  since {_clock(finding.since, now)}"
     cause = numbers.get(finding.cause or "")
     more = f" Cause: {cause}." if cause else ""
     lines = [
@@ -41,13 +41,13 @@ def _text(finding: Finding, numbers: dict[str, int], style: str, now: float) -> 
         ),
     ]
     if finding.muted_until is not None:
-        lines.append(Text(f"muted until {clock_text(finding.muted_until, now)}: {printable_line(finding.key)}", "dim"))
+        lines.append(Text(f"muted until {_clock(finding.muted_until, now)}: {printable_line(finding.key)}", "dim"))
     else:
         lines.append(Text(f"key {printable_line(finding.key)}", "dim"))
     return Text("\n").join(lines)
 
 
-def clock_text(at: float, now: float) -> str:
+def _clock(at: float, now: float) -> str:
     """Format a time by its minute, with the day if it is not today."""
     text, today = timestamp(at)[:16], timestamp(now)[:10]
     return text.removeprefix(f"{today} ")

@@ -12,7 +12,7 @@ from rich.text import Text
 from sidelane.admin.findings.finding import MARKS, Finding
 from sidelane.admin.overview import Overview, used_slots, waiting_jobs
 from sidelane.admin.queue_overview import QueueOverview
-from sidelane.cli.output.attention import STYLES, clock_text
+from sidelane.cli.output.attention import STYLES
 from sidelane.cli.output.process_states import health_text, load_text
 from sidelane.cli.output.tables import GUTTER, Columns, fit_table
 from sidelane.cli.output.time_format import duration, format_rate, timestamp
@@ -47,24 +47,22 @@ QUIT: Final = "q"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order of a table, and the key that chooses it."""
+    """An order of a table. Its key is the first letter of its name."""
 
-    key: str
     name: str
     value: Callable[[Any], float]
 
 
 QUEUE_ORDERS: Final = (
-    Order("t", "target", lambda queue: 0.0),  # as the dashboard lists them
-    Order("o", "oldest", lambda queue: -(queue.wait or 0.0)),
-    Order("w", "waiting", lambda queue: -queue.stats.queued),
+    Order("target", lambda queue: 0.0),  # as the dashboard lists them
+    Order("oldest", lambda queue: -(queue.wait or 0.0)),
+    Order("waiting", lambda queue: -queue.stats.queued),
 )
 
 PROCESS_ORDERS: Final = (
-    Order("n", "name", lambda worker: 0.0),
-    Order("c", "CPU", lambda worker: -worker.cpu),
-    Order("m", "memory", lambda worker: -worker.memory),
-    Order("j", "jobs", lambda worker: -worker.running),
+    Order("name", lambda worker: 0.0),
+    Order("cpu", lambda worker: -worker.cpu),
+    Order("memory", lambda worker: -worker.memory),
 )
 
 FIXED_LINES: Final = 6
@@ -91,8 +89,8 @@ class TopScreen:
     def press(self, key: str) -> None:
         """Do what a key stands for. Any other key does nothing."""
         self.closed = self.closed or key == QUIT
-        self.queue_order = next((each for each in QUEUE_ORDERS if each.key == key), self.queue_order)
-        self.process_order = next((each for each in PROCESS_ORDERS if each.key == key), self.process_order)
+        self.queue_order = next((each for each in QUEUE_ORDERS if each.name[0] == key), self.queue_order)
+        self.process_order = next((each for each in PROCESS_ORDERS if each.name[0] == key), self.process_order)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         layout = Layout()
@@ -130,14 +128,14 @@ class TopScreen:
         return _one_line(("Sidelane  ", "bold"), f"{at or 'reading'}  ", (self.store, "dim"))
 
     def _keys(self) -> Text:
-        parts: list[str | tuple[str, str]] = [(QUIT, "bold"), " quit"]
+        parts: list[str | tuple[str, str]] = [f"[{QUIT}]uit"]
         for title, orders, chosen in (
-            ("queues by", QUEUE_ORDERS, self.queue_order),
-            ("processes by", PROCESS_ORDERS, self.process_order),
+            ("queues:", QUEUE_ORDERS, self.queue_order),
+            ("processes:", PROCESS_ORDERS, self.process_order),
         ):
-            parts.append((f"   {title}", "dim"))
+            parts.append((f"  {title}", "dim"))
             for order in orders:
-                parts += [" ", (order.key, "bold"), " ", (order.name, "reverse" if order is chosen else "")]
+                parts += [" ", (f"[{order.name[0]}]{order.name[1:]}", "reverse" if order is chosen else "")]
         return _one_line(*parts)
 
 
@@ -174,8 +172,8 @@ def _finding_table(findings: Sequence[Finding], rows: int, now: float) -> Render
     table.add_column("", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column(_title("NEEDS YOU", listed, findings), overflow="ellipsis")
-    table.add_column("CAUSE", no_wrap=True)
-    table.add_column("SINCE", no_wrap=True)
+    table.add_column("CAUSE" if any(finding.cause for finding in listed) else "", no_wrap=True)
+    table.add_column("FOR", no_wrap=True, justify="right")
     numbers = {finding.key: str(number) for number, finding in enumerate(findings, 1)}
     for finding in listed:
         style = STYLES[finding.severity]
@@ -183,9 +181,9 @@ def _finding_table(findings: Sequence[Finding], rows: int, now: float) -> Render
         if evidence:
             text = Text("\n").join([text, _one_line((finding.evidence, "dim"))])
             text.no_wrap = True
-        since = "" if finding.since is None else clock_text(finding.since, now)
+        age = "" if finding.since is None else duration(now - finding.since)
         cause = numbers.get(finding.cause or "", "")
-        table.add_row(Text(MARKS[finding.severity], style), Text(numbers[finding.key], "dim"), text, cause, since)
+        table.add_row(Text(MARKS[finding.severity], style), Text(numbers[finding.key], "dim"), text, cause, age)
     return table
 
 

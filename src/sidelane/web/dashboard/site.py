@@ -331,7 +331,7 @@ def theme_of(request: Request) -> str:
 
 def _requested_page(request: Request, base: str) -> str:
     """Return the page that a request is for, as a URL below that of the dashboard."""
-    parts = request.scope.get("raw_path", b"").decode().split("/")
+    parts = request.scope.get("raw_path", b"").decode(errors="replace").split("/")
     path = "/".join(parts[-1 - base.count("../") :])
     return f"{path}?{request.url.query}" if request.url.query else path
 

@@ -43,7 +43,7 @@ EVENTS_PER_PAGE: Final = 100
 MAX_LOGS: Final = 50
 """Log records that the page of a job shows, the newest among its newest `LOGS_SCANNED` events."""
 
-LOGS_SCANNED: Final = 1000
+LOGS_SCANNED: Final = 500
 
 LOGS_PER_PAGE: Final = 200
 """Log records of a page of them, which are searched among `LOGS_PER_PAGE_SCANNED` events."""
