@@ -24,7 +24,7 @@ LONG = "postprocess_customer_feedback_recordings" * 4
 
 @pytest.fixture
 def busy(driver: StoreDriver) -> StoreDriver:
-    """A store with a finding, a worker, two queues of which one has a Korean name, and a job that runs."""
+    """A store with findings, a worker, a job that runs, and jobs in a queue with a Korean name."""
     driver.heartbeat()
     driver.fail("failed", FAILURE)
     driver.claim(driver.submit("running", user="ann"))
@@ -53,20 +53,20 @@ def test_everything_is_printed_once_within_80_columns(busy: StoreDriver, sidelan
 def test_columns_stay_aligned_beside_korean_and_emoji(busy: StoreDriver, sidelane: Command) -> None:
     lines = sidelane("top", "--once", env={"COLUMNS": "120"}).stdout.splitlines()
     begin = next(number for number, line in enumerate(lines) if line.startswith("QUEUES"))
-    header, *rows = lines[begin : begin + 3]
+    header, *rows = lines[begin : begin + 4]
     end = cell_len(header[: header.index("WAITING") + len("WAITING")])
     counts = []
     for row in rows:
         cut = next(length for length in range(len(row)) if cell_len(row[:length]) == end)
         counts.append(row[:cut].split()[-1])
-    assert sorted(counts) == ["0", "3"]
+    assert sorted(counts) == ["0", "0", "3"]
 
 
 def test_json_has_the_same_figures(busy: StoreDriver, sidelane: Command) -> None:
     document = sidelane("top", "--once", "--json").json
     assert (document["running"], document["slots"], document["waiting"]) == (1, 200, 3)
-    assert [each["key"].partition(":")[0] for each in document["findings"]] == ["unserved-queue", "dead-letters"]
-    assert {each["name"]: each["ready"] for each in document["queues"]} == {"chat": 0, KOREAN: 3}
+    assert [each["key"].partition(":")[0] for each in document["findings"]] == ["dead-letters"]
+    assert {each["name"]: each["ready"] for each in document["queues"]} == {"chat": 0, "gpu": 0, KOREAN: 3}
     assert document["workers"][0]["name"] == WORKER.name
     (job,) = document["longest_running"]
     assert (job["id"], job["user"], job["worker"]) == ("running", "ann", WORKER.id)

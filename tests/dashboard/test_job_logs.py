@@ -21,8 +21,9 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture
-def shop(tmp_path: Path, store: str) -> Shop:
+def shop(tmp_path: Path, store: str, caplog: pytest.LogCaptureFixture) -> Shop:
     """A shop with a task whose jobs keep their logs."""
+    caplog.set_level(logging.INFO, __name__)
     made = make_shop(tmp_path, store=store)
 
     async def note(text: str, count: int = 1) -> None:
@@ -69,7 +70,7 @@ async def test_many_records_come_in_pages_between_other_events(server: Server, s
     first = await get(server, f"jobs/{job.id}/logs")
     assert "line 259" in first.text
     assert "line 59 " not in first.text
-    older = re.search(r'rel="next" href="\.\./([^"]+)"', first.text)
+    older = re.search(r'rel="next" href="(?:\.\./)+([^"]+)"', first.text)
     assert older
     page = await get(server, older[1])
     assert "line 0 " in page.text

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 import termios
 import tty
@@ -11,8 +12,8 @@ from contextlib import contextmanager
 MAX_READ = 100
 """Bytes that are read at once."""
 
-ESCAPE = b"\x1b"
-"""The first byte of what the terminal sends for arrows and other keys without a character."""
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Za-z])?")
+"""What the terminal sends for arrows and other keys without a character."""
 
 
 @contextmanager
@@ -31,9 +32,8 @@ def pressed_keys(on_key: Callable[[str], None], on_closed: Callable[[], None]) -
         if not data:
             loop.remove_reader(descriptor)
             on_closed()
-        elif not data.startswith(ESCAPE):
-            for key in data.decode(errors="ignore"):
-                on_key(key)
+        for key in _ESCAPES.sub(b"", data).decode(errors="ignore"):
+            on_key(key)
 
     before = termios.tcgetattr(descriptor)
     tty.setcbreak(descriptor)
