@@ -40,7 +40,7 @@ MAX_STAGES: Final = 40
 
 EVENTS_PER_PAGE: Final = 100
 
-MAX_LOGS: Final = 50
+MAX_LOGS: Final = 20
 """Log records that the page of a job shows, the newest among its newest `LOGS_SCANNED` events."""
 
 LOGS_SCANNED: Final = 500
