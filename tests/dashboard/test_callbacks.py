@@ -4,12 +4,13 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from playwright.async_api import expect
 
 from sidelane import Webhook
 from sidelane.model.job import JobSpec, Query
 from sidelane.tasks.internal_queues import CALLBACK_TASK
 from tests.callbacks.local_receivers import Receiver, receiving, status
-from tests.dashboard.conftest import BOTH_STORES
+from tests.dashboard.conftest import BOTH_STORES, Browser
 from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop
 from tests.dashboard.waiting import until
@@ -74,6 +75,22 @@ async def test_callback_is_delivered_again_from_the_page_of_its_job(
     assert answer.headers["location"] == f"/ops/jobs/{job.id}"
     await receiver.until(2)
     assert "Redeliver" not in text_of(await get(server, f"jobs/{job.id}", headers={"Cookie": "who=vic"}))
+
+
+@pytest.mark.long
+@BOTH_STORES
+async def test_button_beside_a_callback_of_a_job_delivers_it_again(
+    browser: Browser, shop: Shop, receiver: Receiver
+) -> None:
+    receiver.usual = status(503, "busy")
+    job = await shop.tasks["echo"].options(callback=Webhook(receiver.url)).submit("a")
+    await tried(shop, job.id)
+    page = await browser.open(f"jobs/{job.id}")
+    await expect(page.get_by_role("cell", name="answered 503")).to_be_visible()
+    receiver.usual = status(204, "")
+    await page.get_by_role("button", name="Redeliver").click()
+    await expect(page.get_by_role("status")).to_contain_text("queued for delivery")
+    await expect(page.get_by_role("row", name=receiver.url)).to_contain_text("succeeded", timeout=10_000)
 
 
 async def test_callbacks_of_one_receiver_are_listed_in_pages(server: Server, shop: Shop) -> None:

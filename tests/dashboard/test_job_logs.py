@@ -132,6 +132,7 @@ async def test_stack_appears_in_the_page_and_records_as_they_come(browser: Brows
 
 
 @pytest.mark.long
+@BOTH_STORES
 async def test_axe_finds_nothing_serious_about_logs_and_stacks_in_both_languages(browser: Browser, shop: Shop) -> None:
     job = await shop.tasks["note"].submit("trouble", 3)
     chromium = browser.context.browser
