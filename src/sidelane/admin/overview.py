@@ -11,7 +11,7 @@ from sidelane.admin.figures import Figures
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.queue_overview import QueueOverview, queue_overview_document
 from sidelane.admin.shared_reads import SharedReads
-from sidelane.admin.workers import in_order
+from sidelane.admin.workers import MAX_RUNNING, in_order
 from sidelane.model.durations import DAY
 from sidelane.model.job import JobRecord
 from sidelane.model.worker import WORKER, WorkerInfo
@@ -24,7 +24,8 @@ MAX_LONGEST: Final = 20
 class Overview:
     """What a store is doing at the time `at`, in seconds since 1970. `day` are the figures of the last 24 hours.
 
-    `findings` are those that are not muted. `longest` are the jobs that have run longest.
+    `findings` are those that are not muted. `longest` are the jobs that have run longest; unless `complete`, of the newest running
+    jobs alone.
     """
 
     at: float
@@ -32,6 +33,7 @@ class Overview:
     queues: Sequence[QueueOverview]
     workers: Sequence[WorkerInfo]
     longest: Sequence[JobRecord]
+    complete: bool
     day: Figures
 
     def document(self) -> Document:
@@ -47,17 +49,20 @@ class Overview:
             "queues": [queue_overview_document(queue, self.workers) for queue in self.queues],
             "workers": [worker_document(worker) for worker in self.workers],
             "longest_running": [_running_document(record, self.at) for record in self.longest],
+            "longest_running_complete": self.complete,
         }
 
 
 async def current_overview(reads: SharedReads) -> Overview:
     """Return what a store is doing now. Raises `StoreError`."""
     findings, running = await reads.findings(), (await reads.running()).values()
+    count = sum(queue.running for queue in await reads.stats())
     return Overview(
         findings=[finding for finding in findings if finding.muted_until is None],
         queues=await reads.queue_overviews(),
         workers=in_order(await reads.workers()),
         longest=sorted(chain(*running), key=lambda record: record.started or 0.0)[:MAX_LONGEST],
+        complete=count <= MAX_RUNNING,
         day=(await reads.history(DAY)).all_queues.figures,
         at=time.time(),
     )

@@ -12,6 +12,7 @@ from rich.text import Text
 from sidelane.admin.findings.finding import MARKS, Finding
 from sidelane.admin.overview import Overview, used_slots, waiting_jobs
 from sidelane.admin.queue_overview import QueueOverview
+from sidelane.admin.workers import MAX_RUNNING
 from sidelane.cli.output.attention import STYLES
 from sidelane.cli.output.process_states import health_text, load_text
 from sidelane.cli.output.tables import GUTTER, Columns, fit_table
@@ -190,7 +191,8 @@ def _finding_table(findings: Sequence[Finding], rows: int, now: float) -> Render
 def _queue_table(console: Console, queues: Sequence[QueueOverview], rows: int) -> RenderableType:
     if not queues:
         return _one_line(("No queue has had a job yet.", "dim"))
-    return _table(console, QUEUES, queues, [_queue_row(queue) for queue in queues[:rows]])
+    listed = [_queue_row(queue) for queue in queues[:rows]]
+    return _titled_table(console, QUEUES, _title("QUEUES", listed, queues), listed)
 
 
 def _queue_row(queue: QueueOverview) -> list[Text]:
@@ -215,7 +217,8 @@ def _queue_row(queue: QueueOverview) -> list[Text]:
 def _process_table(console: Console, workers: Sequence[WorkerInfo], rows: int, now: float) -> RenderableType:
     if not workers:
         return _one_line(("No process is alive. Start a worker with `sidelane worker`.", "yellow"))
-    return _table(console, PROCESSES, workers, [_process_row(worker, now) for worker in workers[:rows]])
+    listed = [_process_row(worker, now) for worker in workers[:rows]]
+    return _titled_table(console, PROCESSES, _title("PROCESSES", listed, workers), listed)
 
 
 def _process_row(worker: WorkerInfo, now: float) -> list[Text]:
@@ -242,13 +245,13 @@ def _job_table(console: Console, jobs: Sequence[JobRecord], rows: int, overview:
         ]
         for job in jobs[:rows]
     ]  # fmt: skip
-    return fit_table(console, JOBS, cells)
+    title = JOBS.headers[0] if overview.complete else f"LONGEST OF THE NEWEST {MAX_RUNNING}"
+    return _titled_table(console, JOBS, title, cells)
 
 
-def _table(console: Console, columns: Columns, everything: Sequence[object], rows: Sequence[Sequence[Text]]) -> Table:
-    """Return a table whose first heading says how many of the rows are shown, unless all are."""
+def _titled_table(console: Console, columns: Columns, title: str, rows: Sequence[Sequence[Text]]) -> Table:
+    """Return a table with another first heading."""
     first = columns.headers[0]
-    title = _title(first, rows, everything)
     headers, shrinkable = (
         [title if each == first else each for each in names] for names in (columns.headers, columns.shrinkable)
     )
@@ -256,6 +259,7 @@ def _table(console: Console, columns: Columns, everything: Sequence[object], row
 
 
 def _title(name: str, listed: Sequence[object], everything: Sequence[object]) -> str:
+    """Return a heading, which says how many are listed unless all are."""
     return name if len(listed) == len(everything) else f"{name} ({len(listed)} of {len(everything)})"
 
 
