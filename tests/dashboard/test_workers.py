@@ -91,8 +91,8 @@ async def test_advice_shows_its_arithmetic_and_is_on_the_front_page_too(server: 
     assert re.search(r"jobs/s x [0-9.]+ m?s = [0-9.]+ slots busy on average Little's law", text)
     assert "리틀의 법칙" in text_of(await get(server, "workers", headers={"Accept-Language": "ko"}))
     page = await get(server, "")
-    assert re.search(r"Advice: .*extra has 8 processes where \d would do", text_of(page))
+    assert re.search(r"Advice: .*extra: processes now 8, advised \d", text_of(page))
     assert 'href="./workers#advice"' in page.text
     await shop.lane.client.wait((await shop.tasks["fail"].submit("stock_code")).id, 10)
     shop_page = text_of(await get(server, ""))
-    assert re.search(r"Advice: .*extra has 8 processes where \d would do", shop_page)
+    assert re.search(r"Advice: .*extra: processes now 8, advised \d", shop_page)

@@ -66,11 +66,12 @@ class ServiceAdvice:
     @property
     def sentence(self) -> Sentence:
         """What it should have, and what it has."""
-        if self.size.processes < self.processes:
-            text = "{service} has {now} processes where {advised} would do"
-        else:
-            text = "{service} has {now} processes and needs {advised}"
-        return sentence(text, service=self.size.name, now=self.processes, advised=self.size.processes)
+        return sentence(
+            "{service}: processes now {now}, advised {advised}",
+            service=self.size.name,
+            now=self.processes,
+            advised=self.size.processes,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
