@@ -32,7 +32,7 @@ async def test_every_action_of_every_page_leaves_a_line_even_if_it_fails(server:
         assert len(found) == number, path
         assert (found[0].action, found[0].by) == (route.name, "ann")
     exempt = {each.path for each in actions} - {each.path for each in audited}
-    assert exempt == {"/preferences", "/bulk", "/dead"}  # the last two only capture what is confirmed later
+    assert exempt == {"/preferences", "/bulk", "/dead", "/jobs/{id}/stack"}  # which change nothing, or not yet
 
 
 @BOTH_STORES
