@@ -1,5 +1,5 @@
 -- Limits: slots, each the membership of a job in a set, and rates (rule 14).
--- Needs: rows, history.
+-- Needs: rows, history, limit_overrides.
 --
 -- A script reads the size of each set once and writes all changes in `commit`. Released slots are written after acquired ones, since one
 -- script may do both for a job. A row stores its limits as JSON text without their keys, which the jobs of a task share and which is
@@ -110,7 +110,8 @@ local function arrival_time(limit, key)
     stored = text and tonumber(text:match('^%S+')) or 0
     rates[key] = stored
   end
-  local latest = NOW + limit.burst * limit.every
+  local numbers = in_force(limit, key)
+  local latest = NOW + numbers.burst * numbers.every
   if stored > latest then
     rates[key], debited[key] = latest, limit
   end
@@ -119,22 +120,23 @@ end
 
 -- Return the seconds until a rate admits one more; 0 or less means now.
 local function rate_wait(limit, key)
-  return arrival_time(limit, key) - NOW - (limit.burst - 1) * limit.every
+  local numbers = in_force(limit, key)
+  return arrival_time(limit, key) - NOW - (numbers.burst - 1) * numbers.every
 end
 
 -- Return how many more a limit admits now.
 local function capacity_of(limit, key)
   if limit.window then
-    return math.floor((TIME_TOLERANCE - rate_wait(limit, key)) / limit.every) + 1
+    return math.floor((TIME_TOLERANCE - rate_wait(limit, key)) / in_force(limit, key).every) + 1
   end
-  return limit.max - slots_used(key)
+  return in_force(limit, key).max - slots_used(key)
 end
 
 local function is_full(limit, key)
   if limit.window then
     return rate_wait(limit, key) > TIME_TOLERANCE
   end
-  return slots_used(key) >= limit.max
+  return slots_used(key) >= in_force(limit, key).max
 end
 
 local function record_slots(row, limits, changes, id)
@@ -154,18 +156,23 @@ local function record_slots(row, limits, changes, id)
 end
 
 local function debit_rate(limit, key)
-  rates[key] = arrival_time(limit, key) + limit.every
+  rates[key] = arrival_time(limit, key) + in_force(limit, key).every
   debited[key] = limit
 end
 
--- Return the limits that reject a job: a list of their indexes and the seconds until they admit it ('-' if unknown).
+-- Return the limits that reject a job: a list of their indexes and the seconds until they admit it ('-' if unknown), and if others are
+-- in force than the job declares, their maximum and window ('-' without one).
 local function limits_hit(row, with_rates)
   local reached = {}
   for _, limit in ipairs(limits_of(row).all) do
     if not limit.at_start and (with_rates or not limit.window) then
       local key = limit_key(row, limit)
       if is_full(limit, key) then
-        reached[#reached + 1] = { limit.index - 1, limit.window and float_text(rate_wait(limit, key)) or '-' }
+        local hit, numbers = { limit.index - 1, limit.window and float_text(rate_wait(limit, key)) or '-' }, in_force(limit, key)
+        if numbers ~= limit then
+          hit[3], hit[4] = numbers.max, float_text(numbers.window)
+        end
+        reached[#reached + 1] = hit
       end
     end
   end
