@@ -139,7 +139,9 @@ async def planned_override(store: Store, limit: str, change: LimitChange) -> Lim
             else "counts jobs: write a number, e.g. 5"
         )
         raise ArgumentsError(f"The limit {name!r} {kind}.")
-    if change.seconds is not None and not 0 < change.seconds <= MAX_CHANGE:
+    if change.seconds is not None and change.seconds <= 0:
+        raise ArgumentsError("The time at which the change of the limit would end has passed.")
+    if change.seconds is not None and change.seconds > MAX_CHANGE:
         raise ArgumentsError(
             f"A limit is changed for at most {duration_text(MAX_CHANGE)}, or until somebody restores it."
         )

@@ -1,10 +1,23 @@
-"""Limits: which are full, which jobs use one, and which wait for it."""
+"""Limits: which are full, which jobs use one, and which wait for it; change a number, and restore it."""
 
+from collections.abc import Mapping
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import Response
 
-from sidelane.admin.limits import fullest_first, jobs_of_limit
+from sidelane.admin.limits import (
+    LimitChange,
+    change_in_force,
+    change_limit,
+    fullest_first,
+    jobs_of_limit,
+    planned_override,
+    restore_limit,
+)
+from sidelane.model.durations import duration_of
+from sidelane.model.errors import ArgumentsError, SidelaneError
+from sidelane.model.limit_override import LimitOverride
 from sidelane.web.dashboard.site import Site, View
 
 MAX_LIMITS: Final = 100
@@ -13,26 +26,84 @@ MAX_LIMITS: Final = 100
 MAX_JOBS: Final = 20
 """Jobs that use a limit, and jobs that wait for it, which its page lists, the newest."""
 
+DURATIONS: Final = ("1h", "8h", "24h", "")
+"""For how long a number may be changed; "" is until somebody restores it."""
+
 
 def add_pages(site: Site) -> None:
-    """Add the list of limits, and the page of one. Ids of limits may contain any characters, so they are parameters."""
+    """Add the list of limits, the page of one, and their actions. Ids may contain any characters, so they are parameters."""
     site.get("/limits", _list)
     site.get("/limits/one", _limit)
+    site.post("/limits/one/change", _change, action="limit.change")
+    site.post("/limits/one/restore", _restore, action="limit.restore")
 
 
 async def _list(view: View) -> Response:
     prefix = view.query.get("name", "").strip()
     limits = fullest_first(each for each in await view.reads.limits() if each.id.startswith(prefix))
+    changed = await view.reads.changed_limits()
+    changes = {each.id: change_in_force(changed, each.id) for each in limits[:MAX_LIMITS]}
     return await view.page(
-        "limits.html", current="limits", limits=limits[:MAX_LIMITS], total=len(limits), prefix=prefix
-    )
+        "limits.html", current="limits", limits=limits[:MAX_LIMITS], total=len(limits), prefix=prefix, changes=changes,
+        changed=[each for each in changed if each.override.id.startswith(prefix)],
+    )  # fmt: skip
 
 
 async def _limit(view: View) -> Response:
+    """Show one limit, or the limits of one name. With a number, ask whether to change it."""
     limit_id = view.query.get("id", "")
     jobs = await jobs_of_limit(view.store, limit_id)
     limit = next((each for each in await view.reads.limits() if each.id == limit_id), None)
+    change = change_in_force(await view.reads.changed_limits(), limit_id)
+    planned, error = await _planned(view)
     return await view.page(
         "limit.html", current="limits", id=limit_id, limit=limit, declared=jobs.declared, running=jobs.running[:MAX_JOBS],
-        waiting=jobs.waiting[:MAX_JOBS],
+        waiting=jobs.waiting[:MAX_JOBS], change=change, planned=planned, error=error, durations=DURATIONS, asked=view.query,
     )  # fmt: skip
+
+
+async def _planned(view: View) -> tuple[LimitOverride | None, str]:
+    """Return what the form of the page asks for, or what is wrong with it."""
+    if "number" not in view.query:
+        return None, ""
+    try:
+        return await planned_override(view.store, *_wanted(view, view.query)), ""
+    except SidelaneError as error:
+        return None, str(error)
+
+
+def _wanted(view: View, form: Mapping[str, object]) -> tuple[str, LimitChange]:
+    """Return the limit that a form names, and the change. Raises `ArgumentsError`."""
+    limit_id, text = str(form.get("id", "")), str(form.get("for", ""))
+    if form.get("keys") == "all":
+        limit_id = limit_id.partition("/")[0]
+    try:
+        seconds = duration_of(text) if text else None
+    except ValueError as error:
+        raise ArgumentsError(str(error)) from error
+    number, reason = str(form.get("number", "")).strip(), str(form.get("reason", "")).strip()
+    return limit_id, LimitChange(number=number, by=view.operator.name, reason=reason, seconds=seconds)
+
+
+async def _change(view: View) -> Response:
+    limit_id, change = _wanted(view, await view.form())
+    _check(view, "limit.change", limit_id)
+    result = await change_limit(view.store, limit_id, change)
+    return view.done(f"{limit_id}: {result.message}", to=_page_of(view, limit_id))
+
+
+async def _restore(view: View) -> Response:
+    limit_id = str((await view.form()).get("id", ""))
+    _check(view, "limit.restore", limit_id)
+    result = await restore_limit(view.store, limit_id)
+    return view.done(f"{limit_id}: {result.message}")
+
+
+def _check(view: View, action: str, limit_id: str) -> None:
+    """Name the limit in the audit, and raise `NotAllowed` unless the operator may change it."""
+    view.target = limit_id
+    view.require(action, limit_id)
+
+
+def _page_of(view: View, limit_id: str) -> str:
+    return f"{view.base}limits/one?id={quote(limit_id, safe='')}"
