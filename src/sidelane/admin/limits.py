@@ -8,7 +8,7 @@ from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.documents import Document, time_text
 from sidelane.client.declarations import DECLARATIONS, Declarations, load_declarations
 from sidelane.model.durations import duration_text
-from sidelane.model.errors import ArgumentsError, SidelaneError
+from sidelane.model.errors import ArgumentsError, SidelaneError, UnknownLimit
 from sidelane.model.job import MAX_TEXT, JobRecord, Query, State
 from sidelane.model.limit import Limit, RateLimit
 from sidelane.model.limit_override import MAX_NUMBER, MAX_OVERRIDES, LimitOverride
@@ -30,12 +30,6 @@ MAX_CHANGE: Final = 90 * 86_400.0
 
 MAX_NAMED: Final = 10
 """Known limits that an error names."""
-
-
-class UnknownLimit(SidelaneError):
-    """No task or queue declares a limit of this name, and no job uses one."""
-
-    status = 404
 
 
 class TooManyChangedLimits(SidelaneError):
