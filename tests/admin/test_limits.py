@@ -1,5 +1,7 @@
 """Changes of limits by operators: what may be changed, to which numbers, and for how long."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from sidelane.admin.actions import Status
@@ -15,7 +17,7 @@ from sidelane.admin.limits import (
 from sidelane.client.declarations import save_declarations
 from sidelane.conformance.stores.actions import rate_limit, slot_limit, specs, submit
 from sidelane.model.errors import ArgumentsError, UnknownLimit
-from sidelane.model.limit import ConcurrencyLimit, RateLimit
+from sidelane.model.limit import ConcurrencyLimit, LimitPolicy, RateLimit
 from sidelane.model.limit_override import MAX_OVERRIDES, LimitOverride
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
@@ -23,7 +25,7 @@ from tests.admin.clocked_store import clock, store
 
 __all__ = ["clock", "store"]
 
-DECLARED = {
+DECLARED: Mapping[str, LimitPolicy] = {
     "gpu": ConcurrencyLimit(2, per="queue", on_limit="wait"),
     "sms": RateLimit("20/minute", per="task", on_limit="wait"),
     "smooth": RateLimit("20/minute", per="task", burst=5),

@@ -51,7 +51,8 @@ async def fill(shop: Shop, text: str) -> list[str]:
     await store.submit([JobSpec(id="d.sent", task="sidelane.send", queue="parked", user=text, parent="running")])
     return [
         "workers", f"workers/{worker.id}", f"workers/{dead.id}", "schedules", "schedules/nightly", "dead", "limits",
-        f"limits/one?id={quote(limit.id)}", f"limits/one?id={quote(limit.id)}&number=5&reason={quote(text)}", "batches", f"batches/{batch.id}", "callbacks", "messages",
+        f"limits/one?id={quote(limit.id)}", f"limits/one?id={quote(limit.id)}&number=5&reason={quote(text)}",
+        "batches", f"batches/{batch.id}", "callbacks", "messages",
     ]  # fmt: skip
 
 

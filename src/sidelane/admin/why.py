@@ -131,7 +131,7 @@ def _waiting_for_limit(limit_id: str, limits: Sequence[LimitStats]) -> Sentence:
 
 
 def _changed(override: LimitOverride, now: float) -> Sentence:
-    by, ago = override.by or "an operator", duration_text(now - override.since)
+    by, ago = override.by or "?", duration_text(now - override.since)
     if override.window is None:
         return sentence("The limit was changed to {max} by {name} {ago} ago.", max=override.max, name=by, ago=ago)
     time = duration_text(override.window)

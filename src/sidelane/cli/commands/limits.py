@@ -103,8 +103,8 @@ def list_(
         stderr().print(f"{which} is in use in {redact_url(settings.store)}.", style="dim")
     if len(found) > limit:
         stderr().print(f"These are the fullest {limit} of {len(found):,} (--limit).", style="dim")
-    if shown := [each for each in changed if each.override.id.startswith(name)]:
-        _write_changed(shown)
+    if matching := [each for each in changed if each.override.id.startswith(name)]:
+        _write_changed(matching)
 
 
 @commands.command("changed")

@@ -92,10 +92,7 @@ class ReferenceStore:
         }
 
     def slots(self, limit: Limit) -> int:
-        """Return the number of a concurrency limit in force: of its key, of all keys, or its own."""
-        now = self._clock()
-        found = [each for name in (limit.id, limit.name) if (each := self.overrides.get(name))]
-        return next((each.max for each in found if each.until is None or each.until > now), limit.max)
+        return _slots_in_force(limit, self.overrides, self._clock())
 
     def is_full(self, limit: Limit) -> bool:
         """Return True if the limit admits no more."""
@@ -332,3 +329,9 @@ class ReferenceStore:
             over = job.state.finished and now > job.ended + job.spec.retention
             if over and not job.removed and job.spec.id not in parents:
                 self._remove(job)
+
+
+def _slots_in_force(limit: Limit, overrides: Mapping[str, LimitOverride], now: float) -> int:
+    """Return the number of a concurrency limit: of an override of its key, of one of all keys, or its own."""
+    found = [each for name in (limit.id, limit.name) if (each := overrides.get(name))]
+    return next((each.max for each in found if each.until is None or each.until > now), limit.max)

@@ -94,10 +94,10 @@ class ChangedSlots(StoreSuite):
         assert [each.cancel_requested for each in await store.get(["a", "b"]) if each] == [True, False]  # type: ignore[union-attr]
 
     async def test_the_number_of_a_key_comes_before_that_of_all_keys(self, store: Store) -> None:
-        mine, yours = slot_limit(1, "wait", key="me"), slot_limit(1, "wait", key="you")
+        own, others = slot_limit(1, "wait", key="me"), slot_limit(1, "wait", key="you")
         await store.override_limit(slots(2, key="me"))
         await store.override_limit(slots(3))
-        await submit(store, *specs("a", "b", "c", "d", limits=(mine,)), *specs("e", "f", "g", "h", limits=(yours,)))
+        await submit(store, *specs("a", "b", "c", "d", limits=(own,)), *specs("e", "f", "g", "h", limits=(others,)))
         assert ids(await claim(store)) == ["a", "b", "e", "f", "g"]
         assert {each.id: each.max for each in await store.limits()} == {"few/me": 2, "few/you": 3}
         await store.restore_limit("few/me")
@@ -148,14 +148,14 @@ class ChangedSlots(StoreSuite):
         assert await claim(store) == []
 
     async def test_overrides_are_listed_by_id_with_all_they_say(self, store: Store, clock: ManualClock) -> None:
-        said = LimitOverride(
+        full = LimitOverride(
             name="few", key="k/1 é", max=4, since=12.5, until=clock() + 9, by="ann", reason="they asked\n한국어"
         )
         others = [rate(2, 0.5, 7), slots(5), slots(6, key="")]
-        for each in (said, *others):
+        for each in (full, *others):
             await store.override_limit(each)
         await store.override_limit(slots(6, name="over", until=clock()))
-        assert await store.limit_overrides() == sorted([said, *others], key=lambda each: each.id)
+        assert await store.limit_overrides() == sorted([full, *others], key=lambda each: each.id)
 
     async def test_a_store_keeps_a_bounded_number_of_overrides(self, store: Store) -> None:
         for number in range(MAX_OVERRIDES):
