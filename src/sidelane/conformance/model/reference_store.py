@@ -4,7 +4,7 @@ It does not define the order of users (see `fairness`) or of blocked jobs (see `
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sidelane.conformance.model.reference_job import ExpectedEvent, ReferenceBatch, ReferenceJob
