@@ -78,7 +78,7 @@ async def test_a_number_is_changed_after_a_confirmation_that_names_it(server: Se
     asked = await get(server, f"{ONE}&keys=one&number=2&for=8h&reason=quiet%20night")
     assert "Set one-each/a/b&c to 2 at the same time?" in text_of(asked)
     assert await shop.lane.client.store.limit_overrides() == []
-    fields = {"id": "one-each/a/b&c", "keys": "one", "number": "2", "for": "8h", "reason": "quiet night"}
+    fields = {"target": "one-each/a/b&c", "number": "2", "for": "8h", "reason": "quiet night"}
     changed = await act(server, "limits/one/change", asked, **fields)
     assert changed.headers["location"].endswith(ONE)
     page = await get(server, ONE)
@@ -89,7 +89,7 @@ async def test_a_number_is_changed_after_a_confirmation_that_names_it(server: Se
     assert "“quiet night”" in text
     assert "Used 2/2 Waiting 1" in text
     assert "changed a/b&c 2/2 1" in text_of(await get(server, "limits"))
-    await act(server, "limits/one/restore", page, id="one-each/a/b&c")
+    await act(server, "limits/one/restore", page, target="one-each/a/b&c")
     assert "the declared number is in force" in text_of(await get(server, "limits"))
     lines = (await read_audit(shop.lane.client.store)).lines
     assert [(line.action, line.target, line.failed) for line in lines] == [
@@ -103,7 +103,7 @@ async def test_a_number_is_changed_for_all_keys(server: Server, shop: Shop) -> N
     await fill(shop)
     page = await get(server, f"{ONE}&keys=all&number=3&for=&reason=")
     assert "For all keys that were not changed alone." in text_of(page)
-    await act(server, "limits/one/change", page, id="one-each/a/b&c", keys="all", number="3", reason="")
+    await act(server, "limits/one/change", page, target="one-each", number="3", reason="")
     text = text_of(await get(server, "limits"))
     assert "Changed limits" in text
     assert "one-each all keys 3 at the same time 1 at the same time until somebody restores it" in text
@@ -121,7 +121,7 @@ async def test_a_number_that_makes_no_sense_is_refused_beside_its_field(
     page = await get(server, f"{ONE}&number={number}&reason=kept")
     assert sentence in text_of(page)
     assert 'value="kept"' in page.text
-    refused = await act(server, "limits/one/change", page, id="one-each/a/b&c", number=number)
+    refused = await act(server, "limits/one/change", page, target="one-each/a/b&c", number=number)
     assert refused.status_code == 422
     assert await shop.lane.client.store.limit_overrides() == []
 
@@ -129,7 +129,7 @@ async def test_a_number_that_makes_no_sense_is_refused_beside_its_field(
 async def test_an_unknown_limit_is_not_changed(server: Server, shop: Shop) -> None:
     page = await get(server, "limits/one?id=gone&number=5")
     assert "There is no limit 'gone'." in text_of(page)
-    assert (await act(server, "limits/one/change", page, id="gone", number="5")).status_code == 404
+    assert (await act(server, "limits/one/change", page, target="gone", number="5")).status_code == 404
     (line,) = (await read_audit(shop.lane.client.store)).lines
     assert (line.target, line.failed) == ("gone", True)
 
@@ -141,9 +141,9 @@ async def test_a_viewer_changes_no_limit(server: Server, shop: Shop) -> None:
     assert "Change the number" not in text_of(await get(server, ONE))
     seen = await get(server, ONE)
     for path in ("change", "restore"):
-        refused = await server.client.post(f"/ops/limits/one/{path}", data={"id": "one-each", "number": "5"})
+        refused = await server.client.post(f"/ops/limits/one/{path}", data={"target": "one-each", "number": "5"})
         assert refused.status_code == 403
-        assert (await act(server, f"limits/one/{path}", seen, id="one-each", number="5")).status_code == 403
+        assert (await act(server, f"limits/one/{path}", seen, target="one-each", number="5")).status_code == 403
     assert page.status_code == 200
     assert await shop.lane.client.store.limit_overrides() == []
 

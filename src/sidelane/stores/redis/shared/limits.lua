@@ -1,5 +1,6 @@
 -- Limits: slots, each the membership of a job in a set, and rates (rule 14).
 -- Needs: rows, history, limit_overrides.
+-- Exports: TIME_TOLERANCE, released, unused_capacity, limits_of, limit_id, limit_key, count_jobs, slots_used, arrival_time, rate_wait, capacity_of, is_full, limits_hit, debit_submit_rates, acquire_slots, clear_replaceable, release_slots, full_limit, acquire_start_limits, pass_capacity_on, end_attempt
 --
 -- A script reads the size of each set once and writes all changes in `commit`. Released slots are written after acquired ones, since one
 -- script may do both for a job. A row stores its limits as JSON text without their keys, which the jobs of a task share and which is
@@ -15,7 +16,10 @@ local MIN_RATE_TTL = 60 -- seconds; the store's clock may differ from the server
 
 local NO_LIMITS = { all = {}, starting = {}, running = {}, unfinished = {}, replacing = {} }
 local limits_by_text = {}
-local slot_counts, acquired, released, unused_capacity = {}, {}, {}, {} -- by key: one job id, or a list of them
+local slot_counts = {} -- by key
+local acquired = {} -- by key: one job id, or a list of them
+local released = {} -- likewise
+local unused_capacity = {} -- by key, a count
 local rates, debited = {}, {}
 
 -- Return true if a limit at one of these indexes has the same key, and so counts the same slot.

@@ -30,6 +30,10 @@ DURATIONS: Final = ("1h", "8h", "24h", "")
 """For how long a number may be changed; "" is until somebody restores it."""
 
 
+ALL_KEYS: Final = "all"
+"""The choice that changes a limit for all keys, rather than for the key of the page."""
+
+
 def add_pages(site: Site) -> None:
     """Add the list of limits, the page of one, and their actions. Ids may contain any characters, so they are parameters."""
     site.get("/limits", _list)
@@ -66,44 +70,31 @@ async def _planned(view: View) -> tuple[LimitOverride | None, str]:
     """Return what the form of the page asks for, or what is wrong with it."""
     if "number" not in view.query:
         return None, ""
+    limit_id = view.query.get("id", "")
+    if view.query.get("keys") == ALL_KEYS:
+        limit_id = limit_id.partition("/")[0]
     try:
-        return await planned_override(view.store, *_wanted(view, view.query)), ""
+        return await planned_override(view.store, limit_id, _change_in(view, view.query)), ""
     except SidelaneError as error:
         return None, str(error)
 
 
-def _wanted(view: View, form: Mapping[str, object]) -> tuple[str, LimitChange]:
-    """Return the limit that a form names, and the change. Raises `ArgumentsError`."""
-    limit_id, text = str(form.get("id", "")), str(form.get("for", ""))
-    if form.get("keys") == "all":
-        limit_id = limit_id.partition("/")[0]
+def _change_in(view: View, form: Mapping[str, object]) -> LimitChange:
+    """Return the change that a form asks for. Raises `ArgumentsError`."""
+    number, text, reason = (str(form.get(name, "")).strip() for name in ("number", "for", "reason"))
     try:
         seconds = duration_of(text) if text else None
     except ValueError as error:
         raise ArgumentsError(str(error)) from error
-    number, reason = str(form.get("number", "")).strip(), str(form.get("reason", "")).strip()
-    return limit_id, LimitChange(number=number, by=view.operator.name, reason=reason, seconds=seconds)
+    return LimitChange(number=number, by=view.operator.name, reason=reason, seconds=seconds)
 
 
 async def _change(view: View) -> Response:
-    limit_id, change = _wanted(view, await view.form())
-    _check(view, "limit.change", limit_id)
-    result = await change_limit(view.store, limit_id, change)
-    return view.done(f"{limit_id}: {result.message}", to=_page_of(view, limit_id))
+    result = await change_limit(view.store, view.target, _change_in(view, await view.form()))
+    page = f"{view.base}limits/one?id={quote(view.target, safe='')}"
+    return view.done(f"{view.target}: {result.message}", to=page)
 
 
 async def _restore(view: View) -> Response:
-    limit_id = str((await view.form()).get("id", ""))
-    _check(view, "limit.restore", limit_id)
-    result = await restore_limit(view.store, limit_id)
-    return view.done(f"{limit_id}: {result.message}")
-
-
-def _check(view: View, action: str, limit_id: str) -> None:
-    """Name the limit in the audit, and raise `NotAllowed` unless the operator may change it."""
-    view.target = limit_id
-    view.require(action, limit_id)
-
-
-def _page_of(view: View, limit_id: str) -> str:
-    return f"{view.base}limits/one?id={quote(limit_id, safe='')}"
+    result = await restore_limit(view.store, view.target)
+    return view.done(f"{view.target}: {result.message}")
