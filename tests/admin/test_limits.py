@@ -87,6 +87,12 @@ async def test_end_that_makes_no_sense_is_refused(declared: Store, seconds: floa
         await change_limit(declared, "gpu", LimitChange(number="5", seconds=seconds))
 
 
+@pytest.mark.parametrize("key", ["k" * 513, "\ud800"])
+async def test_key_that_no_job_can_have_is_refused(declared: Store, key: str) -> None:
+    with pytest.raises(ArgumentsError, match="at most 512 characters"):
+        await change_limit(declared, f"gpu/{key}", LimitChange(number="5"))
+
+
 async def test_limit_that_no_lane_declares_and_no_job_uses_is_unknown(declared: Store) -> None:
     with pytest.raises(UnknownLimit, match=r"There is no limit 'gpus'\. Known limits: gpu, smooth, sms\."):
         await change_limit(declared, "gpus/a", LimitChange(number="5"))

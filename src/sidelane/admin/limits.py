@@ -121,7 +121,7 @@ async def planned_override(store: Store, limit: str, change: LimitChange) -> Lim
     """Return what a change would set. `limit` is the name of a limit, for all its keys, or the id of one limit, NAME/KEY.
 
     A rate keeps its declared burst, but no more than the new number; a burst of the whole number remains one.
-    Raises `UnknownLimit`, and `ArgumentsError` for a number that makes no sense.
+    Raises `UnknownLimit`, and `ArgumentsError` for a number, a key or an end that makes no sense.
     """
     name, slash, key = limit.partition("/")
     is_rate, declared = await _known(store, name)
@@ -141,11 +141,14 @@ async def planned_override(store: Store, limit: str, change: LimitChange) -> Lim
         )
     burst = most if declared is None or declared.burst == declared.max else min(declared.burst, most)
     now = (await store.list_schedules()).now
-    return LimitOverride(
-        name=name, key=key if slash else None, max=most, window=window, burst=burst if is_rate else 1, since=now,
-        until=None if change.seconds is None else now + change.seconds, by=change.by[:MAX_TEXT],
-        reason=change.reason[:MAX_REASON],
-    )  # fmt: skip
+    try:
+        return LimitOverride(
+            name=name, key=key if slash else None, max=most, window=window, burst=burst if is_rate else 1, since=now,
+            until=None if change.seconds is None else now + change.seconds, by=change.by[:MAX_TEXT],
+            reason=change.reason[:MAX_REASON],
+        )  # fmt: skip
+    except ValueError as error:  # a key that no job can have
+        raise ArgumentsError(str(error)) from error
 
 
 async def change_limit(store: Store, limit: str, change: LimitChange) -> ActionResult:
