@@ -66,7 +66,7 @@ async def test_list_is_filtered_by_the_begin_of_a_name(server: Server, shop: Sho
 
 
 async def test_limit_that_is_not_in_use_says_so(server: Server) -> None:
-    assert "This limit is not in use now" in text_of(await get(server, "limits/one?id=gone"))
+    assert "This limit is not in use now" in text_of(await get(server, "limits/one?id=gone/key"))
     assert "No limit is in use." in text_of(await get(server, "limits"))
 
 
