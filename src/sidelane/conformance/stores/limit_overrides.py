@@ -165,7 +165,7 @@ class ChangedSlots(StoreSuite):
         assert len(await store.limit_overrides()) == MAX_OVERRIDES
 
     @pytest.mark.parametrize("raised", [2, 1000])
-    async def test_sweeps_release_the_jobs_of_many_keys(self, store: Store, clock: ManualClock, raised: int) -> None:
+    async def test_sweeps_release_the_jobs_of_many_keys(self, store: Store, raised: int) -> None:
         keys = [str(number) for number in range(450)]
         wanted = [
             spec for key in keys for spec in specs(f"{key}a", f"{key}b", limits=(slot_limit(1, "wait", key=key),))
@@ -179,9 +179,7 @@ class ChangedSlots(StoreSuite):
         started = [claimed for _ in range(20) for claimed in await claim(store)]
         assert sorted(ids(started)) == sorted(f"{key}b" for key in keys)
 
-    async def test_sweeps_release_many_jobs_of_one_key_even_if_those_before_run(
-        self, store: Store, clock: ManualClock
-    ) -> None:
+    async def test_sweeps_release_many_jobs_of_one_key_even_if_those_before_run(self, store: Store) -> None:
         await submit(store, *specs(*(f"j{number}" for number in range(500)), limits=(ONE,)))
         for _ in range(20):
             await claim(store)
@@ -189,21 +187,34 @@ class ChangedSlots(StoreSuite):
         started = 1
         for _ in range(12):
             started += len(await claim(store)) + len(await claim(store)) + len(await claim(store))
-            await pass_time(store, clock, LEASE / 4)
+            await store.sweep(lease=LEASE)
         assert started == 450
 
 
 class ChangedRates(StoreSuite):
     """Other numbers of rates."""
 
-    async def test_a_raised_rate_releases_queued_jobs_at_once(self, store: Store) -> None:
-        await submit(store, *specs("a", "b", "c", "d", limits=(rate_limit(1, 3600.0, "wait"),)))
+    async def test_a_larger_burst_releases_queued_jobs_at_once(self, store: Store) -> None:
+        await submit(store, *specs("a", "b", "c", "d", limits=(rate_limit(6, 60.0, "wait"),)))
         assert ids(await claim(store)) == ["a"]
-        await store.override_limit(rate(60, 60.0, 3))
+        await store.override_limit(rate(6, 60.0, 3))
         assert ids(await claim(store)) == ["b", "c"]
         (counted,) = await store.limits()
         assert (counted.max, counted.used, counted.waiting) == (3, 3, 1)
-        assert counted.available_in == pytest.approx(1.0, abs=1e-3)
+        assert counted.available_in == pytest.approx(10.0, abs=1e-3)
+
+    async def test_a_faster_rate_releases_the_next_job_after_its_own_interval(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await submit(store, *specs("a", "b", "c", limits=(rate_limit(1, 3600.0, "wait"),)))
+        assert ids(await claim(store)) == ["a"]
+        await store.override_limit(rate(60, 60.0))
+        assert await claim(store) == []
+        started = []
+        for _ in range(2):
+            clock.advance(1.01)
+            started += ids(await claim(store))
+        assert started == ["b", "c"]
 
     async def test_jobs_of_a_lowered_rate_start_at_its_pace(self, store: Store, clock: ManualClock) -> None:
         await submit(store, *specs("a", "b", "c", limits=(rate_limit(1, 1.0, "wait"),)))
