@@ -93,8 +93,8 @@ def test_a_changed_limit_binds_jobs_until_it_is_reset(driver: StoreDriver, sidel
 
 
 def test_changed_limits_are_listed_though_no_job_uses_them(driver: StoreDriver, sidelane: Command) -> None:
-    assert "has its declared number" in sidelane("limits", "changed").stderr
     driver.submit("one", limits=(Limit(name="sms", key="ann", max=1, window=600.0, burst=1),))
+    assert "has its declared number" in sidelane("limits", "changed").stderr
     (document,) = sidelane("limits", "set", "sms", "5/hour", "--json").json
     assert (document["id"], document["done"], document["change"]["burst"]) == ("sms", True, 5)
     assert "sms (all keys)" in sidelane("limits", "changed").stdout

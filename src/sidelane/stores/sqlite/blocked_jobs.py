@@ -131,7 +131,7 @@ def _unblock_at_rate(tx: Transaction, found: tuple[Any, ...], maximum: int) -> i
     unblocked = _unblock_first(tx, limit_id, count) if count else 0
     next_tat = tat + unblocked * gcra.interval(limit)
     next_at = None if unblocked < count else tx.now + gcra.wait_time(limit, next_tat, tx.now)
-    tx.execute(SQL.set_unblock, next_at, limit_id)
+    tx.execute(SQL.set_unblock, next_at, tat, limit_id)
     return unblocked
 
 

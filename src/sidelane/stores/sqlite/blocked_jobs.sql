@@ -71,5 +71,5 @@ SELECT limit_id, per_window, window, burst FROM rates INDEXED BY rates_unblock
 UPDATE rates SET unblock_at = min(unblock_at, ?) WHERE limit_id = ? AND unblock_at IS NOT NULL
 
 -- :set_unblock
--- Parameters: unblock_at, limit_id.
-UPDATE rates SET unblock_at = ? WHERE limit_id = ?
+-- The numbers in force may allow no TAT as late as the stored one. Parameters: unblock_at, the latest TAT, limit_id.
+UPDATE rates SET unblock_at = ?, tat = min(tat, ?) WHERE limit_id = ?

@@ -30,6 +30,9 @@ DURATIONS: Final = ("1h", "8h", "24h", "")
 """For how long a number may be changed; "" is until somebody restores it."""
 
 
+FIELDS: Final = ("keys", "number", "for", "reason")
+"""What the form of a change asks for."""
+
 ALL_KEYS: Final = "all"
 """The choice that changes a limit for all keys, rather than for the key of the page."""
 
@@ -62,7 +65,8 @@ async def _limit(view: View) -> Response:
     planned, error = await _planned(view)
     return await view.page(
         "limit.html", current="limits", id=limit_id, limit=limit, declared=jobs.declared, running=jobs.running[:MAX_JOBS],
-        waiting=jobs.waiting[:MAX_JOBS], change=change, planned=planned, error=error, durations=DURATIONS, asked=view.query,
+        waiting=jobs.waiting[:MAX_JOBS], change=change, planned=planned, error=error, durations=DURATIONS,
+        asked={name: view.query.get(name, "") for name in FIELDS},
     )  # fmt: skip
 
 
