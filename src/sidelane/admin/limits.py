@@ -197,10 +197,11 @@ async def _known(store: Store, name: str) -> tuple[bool, Limit | None]:
     declared = (await _read_declarations(store)).limits
     if name in declared:
         return declared[name].window is not None, declared[name]
-    in_use = {each.id.partition("/")[0]: each.available_in is not None for each in await store.limits()}
-    if name in in_use:
-        return in_use[name], None
-    names = sorted({*declared, *in_use})
+    rates = {each.name: each.window is not None for each in await store.limit_overrides()}
+    rates |= {each.id.partition("/")[0]: each.available_in is not None for each in await store.limits()}
+    if name in rates:
+        return rates[name], None
+    names = sorted({*declared, *rates})
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     known = f"Known limits: {', '.join(names[:MAX_NAMED])}{more}." if names else "No limit is known."
     raise UnknownLimit(f"There is no limit {name[:100]!r}. {known}")
