@@ -106,6 +106,13 @@ async def test_limit_that_only_jobs_have_can_be_changed(store: Store) -> None:
         await change_limit(store, "often", LimitChange(number="5"))
 
 
+async def test_limit_that_was_changed_can_be_changed_again_though_no_job_has_it(store: Store) -> None:
+    await store.override_limit(LimitOverride(name="sms", max=1, window=60.0, since=0.0))
+    assert (await change_limit(store, "sms", LimitChange(number="5/s"))).message == "5 per 1.0 s"
+    with pytest.raises(UnknownLimit, match="Known limits: sms"):
+        await change_limit(store, "smss", LimitChange(number="5/s"))
+
+
 async def test_change_of_one_key_comes_before_that_of_all(declared: Store) -> None:
     await change_limit(declared, "gpu", LimitChange(number="5"))
     await change_limit(declared, "gpu/a", LimitChange(number="6"))
