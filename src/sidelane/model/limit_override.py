@@ -56,7 +56,5 @@ class LimitOverride:
         return self.name if self.key is None else f"{self.name}/{self.key}"
 
     def applied_to(self, limit: Limit) -> Limit:
-        """Return a limit with these numbers, or the same limit if it is of the other kind."""
-        if (self.window is None) != (limit.window is None):
-            return limit
+        """Return a limit of the same kind with these numbers."""
         return replace(limit, max=self.max, window=self.window, burst=self.burst)

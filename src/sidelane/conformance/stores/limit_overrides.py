@@ -132,9 +132,11 @@ class ChangedSlots(StoreSuite):
         assert await claim(store) == []
 
     async def test_slots_do_not_get_the_numbers_of_a_rate(self, store: Store) -> None:
-        await store.override_limit(LimitOverride(name="few", max=9, window=60.0, burst=9, since=0.0))
-        await submit(store, *specs("a", "b", limits=(ONE,)))
+        await store.override_limit(LimitOverride(name="few", key="k", max=9, window=60.0, burst=9, since=0.0))
+        await submit(store, *specs("a", "b", "c", limits=(ONE,)))
         assert ids(await claim(store)) == ["a"]
+        await store.override_limit(slots(2))
+        assert ids(await claim(store)) == ["b"]
 
     async def test_a_repeated_call_changes_nothing(self, store: Store) -> None:
         await submit(store, *specs("a", "b", "c", "d", limits=(ONE,)))

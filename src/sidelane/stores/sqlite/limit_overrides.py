@@ -12,7 +12,7 @@ from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
 
-_LAST_CHARACTER = "\U0010ffff"  # no text that begins with a name and "/" comes after the name, "/" and this
+_AFTER_SLASH = "0"  # the character after "/": a name and this come after all ids of the name
 
 
 class LimitsInForce:
@@ -21,7 +21,9 @@ class LimitsInForce:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._any: bool | None = None
-        self._overrides: dict[str, LimitOverride | None] = {}  # by the id of a limit
+        self._overrides: dict[
+            tuple[str, bool], LimitOverride | None
+        ] = {}  # by the id of a limit, and whether it is a rate
 
     def of(self, limit: Limit) -> Limit:
         """Return a limit with the numbers in force: those of an override of its key, else of its name, else its own."""
@@ -29,11 +31,11 @@ class LimitsInForce:
             self._any = self._tx.first(SQL.any) is not None
         if not self._any:
             return limit
-        limit_id = limit.id
-        if limit_id not in self._overrides:
-            found = self._tx.first(SQL.in_force, limit_id, limit.name, self._tx.now)
-            self._overrides[limit_id] = None if found is None else _override(found)
-        override = self._overrides[limit_id]
+        key = (limit.id, limit.window is not None)
+        if key not in self._overrides:
+            found = self._tx.first(SQL.in_force, limit.id, limit.name, self._tx.now, limit.window is not None)
+            self._overrides[key] = None if found is None else _override(found)
+        override = self._overrides[key]
         return limit if override is None else override.applied_to(limit)
 
 
@@ -86,7 +88,7 @@ def set_checked(tx: Transaction, limit_id: str, check: str) -> None:
 
 def _add_check(tx: Transaction, override_id: str) -> None:
     one = "/" in override_id
-    first, last = (override_id, override_id) if one else (f"{override_id}/", f"{override_id}/{_LAST_CHARACTER}")
+    first, last = (override_id, override_id) if one else (f"{override_id}/", f"{override_id}{_AFTER_SLASH}")
     tx.execute(SQL.add_check, last, first)
 
 

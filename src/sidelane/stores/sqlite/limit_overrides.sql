@@ -6,9 +6,10 @@
 SELECT 1 FROM limit_overrides LIMIT 1
 
 -- :in_force
--- The override of a limit: that of its key before that of its name, whose id is shorter. Parameters: limit_id, its name, now.
+-- The override of a limit: that of its key before that of its name, whose id is shorter. Parameters: limit_id, its name, now, whether
+-- it is a rate.
 SELECT name, key, max, per, burst, since, until, by, reason FROM limit_overrides
- WHERE id IN (?1, ?2) AND (until IS NULL OR until > ?3) ORDER BY length(id) DESC LIMIT 1
+ WHERE id IN (?1, ?2) AND (until IS NULL OR until > ?3) AND (per IS NOT NULL) = ?4 ORDER BY length(id) DESC LIMIT 1
 
 -- :all
 -- Parameters: now.
