@@ -152,3 +152,21 @@ def test_an_unknown_batch_exits_with_4(driver: StoreDriver, sidelane: Command) -
         result = sidelane("batches", verb, "day")
         assert result.exit_code == 4, verb
         assert "There is no batch 'day'" in result.stderr
+
+
+def test_list_shows_the_batches_of_the_newest_jobs(driver: StoreDriver, sidelane: Command) -> None:
+    batch(driver, "one", "two")
+    driver.finish(driver.claim("two"), Failed(FAILURE))
+    result = sidelane("batches", env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    header, row = result.stdout.splitlines()
+    assert header.split() == ["ID", "STATE", "JOBS", "FAILED", "USER", "SUBMITTED"]
+    assert "night" in row
+    assert "1 of 2" in row
+    assert [(each["id"], each["failed"]) for each in sidelane("batches", "list", "--json").json] == [("night", 1)]
+
+
+def test_list_without_batches_says_so(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    assert "None of the newest 1,000 jobs" in sidelane("batches").stderr
+    assert sidelane("batches", "--json").json == []

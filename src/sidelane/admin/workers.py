@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+from sidelane.admin.documents import Document, time_text
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.reading import worker_exits
 from sidelane.model.job import JobRecord, Query, State
@@ -36,6 +37,14 @@ async def running_jobs(store: Store) -> Mapping[str, Sequence[JobRecord]]:
 async def read_exits(store: Store) -> list[WorkerExit]:
     """Return the workers whose process died, the newest first."""
     return list(worker_exits(await store.read_journal(WORKER_EXITS, limit=MAX_EXITS)))
+
+
+def exit_document(died: WorkerExit) -> Document:
+    """Return a worker that died as JSON. `memory` is in bytes."""
+    return {
+        "id": died.id or None, "name": died.worker, "at": time_text(died.at), "reason": died.reason,
+        "memory": died.memory or None, "host": died.host or None, "release": died.release or None, "jobs": list(died.jobs),
+    }  # fmt: skip
 
 
 async def jobs_of_exit(store: Store, died: WorkerExit) -> list[JobRecord]:

@@ -17,6 +17,7 @@ from sidelane.model.errors import (
     StoreError,
     TransportError,
     UnknownBatch,
+    UnknownBulkAction,
     UnknownGroup,
     UnknownJob,
     UnknownLimit,
@@ -36,7 +37,9 @@ def exit_of(error: BaseException) -> Exit:
     match error:
         case ConfigurationError() | StoreError() | TransportError():
             return Exit.CONFIGURATION
-        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownLimit() | UnknownGroup():
+        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownBulkAction():
+            return Exit.UNKNOWN
+        case UnknownSchedule() | UnknownLimit() | UnknownGroup():
             return Exit.UNKNOWN
         case NoSupervisor() | ServiceUnreachable():
             return Exit.UNKNOWN

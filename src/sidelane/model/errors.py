@@ -13,6 +13,7 @@ SidelaneError
 ├── PayloadTooLarge           arguments, an event or a result over the size limit
 ├── UnknownTask               a task that was never declared
 ├── UnknownBatch              no such batch, or no longer
+├── UnknownBulkAction         no such bulk action, or no longer
 ├── UnknownSchedule           no such schedule
 ├── UnknownLimit              no such limit
 ├── UnknownGroup              no such group of the service
@@ -120,6 +121,12 @@ class UnknownTask(SidelaneError):
 
 class UnknownBatch(SidelaneError):
     """There is no such batch."""
+
+    status = 404
+
+
+class UnknownBulkAction(SidelaneError):
+    """There is no such bulk action, or no longer: they are kept for a day."""
 
     status = 404
 

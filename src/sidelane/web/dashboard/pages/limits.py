@@ -1,8 +1,9 @@
 """Limits: which are full, which jobs use one, and which wait for it; change a number, and restore it."""
 
+import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from fastapi import Response
 
@@ -23,8 +24,13 @@ from sidelane.web.dashboard.site import Site, View
 MAX_LIMITS: Final = 100
 """Limits that the list shows, the fullest."""
 
-MAX_JOBS: Final = 20
-"""Jobs that use a limit, and jobs that wait for it, which its page lists, the newest."""
+MAX_USING: Final = 20
+"""Jobs that use a limit which its page lists, the newest."""
+
+PAGE_SIZE: Final = 50
+"""Jobs that wait for a limit which one page lists."""
+
+_POSITION = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,15})")
 
 DURATIONS: Final = ("1h", "8h", "24h", "")
 """For how long a number may be changed; "" is until somebody restores it."""
@@ -59,13 +65,17 @@ async def _list(view: View) -> Response:
 async def _limit(view: View) -> Response:
     """Show one limit, or the limits of one name. With a number, ask whether to change it."""
     limit_id = view.query.get("id", "")
-    jobs = await jobs_of_limit(view.store, limit_id)
+    position = _POSITION.fullmatch(view.query.get("after", ""))
+    after = (int(position[1]), int(position[2])) if position else None
+    jobs = await jobs_of_limit(view.store, limit_id, after=after, count=PAGE_SIZE)
     limit = next((each for each in await view.reads.limits() if each.id == limit_id), None)
     change = change_in_force(await view.reads.changed_limits(), limit_id)
     planned, error = await _planned(view)
     return await view.page(
-        "limit.html", current="limits", id=limit_id, limit=limit, declared=jobs.declared, running=jobs.running[:MAX_JOBS],
-        waiting=jobs.waiting[:MAX_JOBS], change=change, planned=planned, error=error, durations=DURATIONS,
+        "limit.html", current="limits", id=limit_id, limit=limit, declared=jobs.declared, running=jobs.running[:MAX_USING],
+        waiting=jobs.waiting, first=after is None,
+        next=jobs.next and urlencode({"id": limit_id, "after": f"{jobs.next[0]}.{jobs.next[1]}"}),
+        change=change, planned=planned, error=error, durations=DURATIONS,
         asked={name: view.query.get(name, "") for name in FIELDS},
     )  # fmt: skip
 
