@@ -82,6 +82,7 @@ def test_a_changed_limit_binds_jobs_until_it_is_reset(driver: StoreDriver, sidel
     assert (document["used"], document["max"], document["changed"]["reason"]) == (2, 2, "a second account")
     listed = sidelane("limits").stdout
     assert "CHANGED LIMIT" in listed
+    assert "a second account" in sidelane("limits", "show", "answer/ann").stdout
     assert "2 of 2" in listed
     assert sidelane("limits", "reset", "answer/ann").stdout.strip() == "✓ answer/ann  the declared number is in force"
     assert sidelane("limits", "--json").json[0]["max"] == 1

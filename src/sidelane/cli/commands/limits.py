@@ -143,11 +143,11 @@ def show(
 ) -> None:
     """Show how full a limit is, which jobs use it, and which wait for it, the first to start first."""
     settings = common.settings()
-    stats, jobs = with_client(settings, lambda client: _read(client.store, limit_id, limit))
+    stats, changed, jobs = with_client(settings, lambda client: _read(client.store, limit_id, limit))
     if common.as_json:
         print_json(
             {
-                **(limit_document(stats) if stats is not None else {"id": limit_id, "used": 0}),
+                **(_document(stats, changed) if stats is not None else {"id": limit_id, "used": 0}),
                 "using": list(map(job_document, jobs.running)),
                 "waiting": list(map(job_document, jobs.waiting)),
             }
@@ -158,6 +158,8 @@ def show(
         return
     console, now = output(), time.time()
     write(console, fit_table(console, COLUMNS, [_row(stats)]))
+    if change := change_in_force(changed, limit_id):
+        _write_changed([change])
     for title, records in (("Jobs that use it", jobs.running), ("Jobs that wait for it", jobs.waiting)):
         if records:
             write(console, Text(), Text(title, "bold"), jobs_table(console, records, now))
@@ -237,15 +239,16 @@ def _changed_row(changed: ChangedLimit, now: float) -> list[Text]:
     ]
 
 
-async def _read(store: Store, limit_id: str, count: int) -> tuple[LimitStats | None, LimitJobs]:
-    """Return a limit if it is in use, and its jobs, `count` of those that wait."""
-    stats = next((each for each in await store.limits() if each.id == limit_id), None)
+async def _read(store: Store, limit_id: str, count: int) -> tuple[LimitStats | None, Sequence[ChangedLimit], LimitJobs]:
+    """Return a limit if it is in use, all changed limits, and the jobs of the limit, `count` of those that wait."""
+    limits, changed = await _read_list(store)
+    stats = next((each for each in limits if each.id == limit_id), None)
     jobs = await jobs_of_limit(store, limit_id, count=min(count, PAGE_SIZE))
     waiting = [*jobs.waiting]
     while jobs.next is not None and len(waiting) < count:
         jobs = await jobs_of_limit(store, limit_id, after=jobs.next, count=min(count - len(waiting), PAGE_SIZE))
         waiting += jobs.waiting
-    return stats, replace(jobs, waiting=waiting)
+    return stats, changed, replace(jobs, waiting=waiting)
 
 
 def _row(limit: LimitStats) -> list[Text]:
