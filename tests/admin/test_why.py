@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidelane.admin.job_notices import WorkerLookup, find_worker
+from sidelane.admin.limits import changed_limits
 from sidelane.admin.why import AGAIN, NOT_SOONER, NOW, Situation, explain, explanation_document
 from sidelane.conformance.stores.actions import (
     claim,
@@ -20,6 +21,7 @@ from sidelane.conformance.stores.actions import (
     submit,
 )
 from sidelane.model.job import Failure, JobRecord, JobSpec, State
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import Failed, Lost, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.model.transition import Change, dump_transition
@@ -51,7 +53,7 @@ async def why(store: Store, clock: ManualClock, job_id: str = "a") -> dict[str, 
     found = await record(store, job_id)
     situation = Situation(
         record=found, lookup=await find_worker(found, store), position=await store.queue_position(job_id),
-        limits=await store.limits(), timeout=180.0,
+        limits=await store.limits(), changed=await changed_limits(store), timeout=180.0,
     )  # fmt: skip
     return {title: " ".join(map(str, texts)) for title, texts in explain(situation, clock()).items()}
 
@@ -218,3 +220,13 @@ def test_every_job_has_a_sentence(situation: Situation, now: float) -> None:
     found = explain(situation, now)
     assert found[NOW]
     assert all(str(each) and "{" not in each.text.format_map(dict.fromkeys(each.values, "")) for each in found[NOW])
+
+
+async def test_job_that_waits_for_a_changed_limit_says_who_changed_it(store: Store, clock: ManualClock) -> None:
+    limits = (slot_limit(2, "wait"),)
+    await start(store, *specs("holder", limits=limits))
+    await store.override_limit(LimitOverride(name="few", max=1, since=clock() - 120, by="ann"))
+    await submit(store, *specs("a", limits=limits))
+    assert await claim(store) == []
+    now = "Not started: the limit few/k is full (1 of 1). Jobs that wait for it: 1. The limit was changed to 1 by ann 2 min ago."
+    assert (await why(store, clock))[NOW] == now
