@@ -115,7 +115,7 @@ async def test_operator_acts_by_click_and_reads_what_was_done(browser: Browser, 
     await expect(page).to_have_url(re.compile("schedules$"))
     await page.get_by_role("link", name="Dead letters").click()
     await page.get_by_role("link", name="KeyError: 'plain'").click()
-    await page.get_by_role("button", name="Requeue").first.click()
+    await page.get_by_role("button", name="Requeue", exact=True).first.click()
     await expect(status).to_have_text(re.compile("requeued"))
     await page.get_by_role("link", name="Callbacks").click()
     await page.get_by_role("button", name="Redeliver").click()
@@ -134,7 +134,7 @@ async def test_message_is_opened_and_requeued_by_click(intake: Intake, browser: 
     await expect(page.get_by_text(REASON)).to_be_visible()
     await expect(page.get_by_role("heading", name="m1 put aside")).to_be_visible()
     intake.open = True
-    await page.get_by_role("button", name="Requeue").click()
+    await page.get_by_role("button", name="Requeue", exact=True).click()
     await expect(page.get_by_role("status")).to_have_text(re.compile("requeued"))
     await page.get_by_role("link", name="The job that it became").click()
     await expect(page.get_by_role("heading", name="reply-requests succeeded")).to_be_visible()
