@@ -122,6 +122,7 @@ class QueueStats:
     ready: int = 0
     delayed: int = 0
     waiting_for_limit: int = 0
+    waiting_for_batch: int = 0  # a claim has found that their batches are paused
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
@@ -131,8 +132,8 @@ class QueueStats:
 
     @property
     def queued(self) -> int:
-        """Number of queued jobs: ready, delayed, or waiting for a limit."""
-        return self.ready + self.delayed + self.waiting_for_limit
+        """Number of queued jobs: ready, delayed, or waiting for a limit or for their batch."""
+        return self.ready + self.delayed + self.waiting_for_limit + self.waiting_for_batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@
 --
 -- LOG_SPACE is the number of bytes that the log may still grow by; false: the log is truncated.
 -- ORDINAL is how many events of the newest attempt are in the log, and LOGGED how many of these are log records.
--- DUE is when a ready job became so, and when a limit blocked a blocked one. WORKER is that of the newest attempt, while it
+-- DUE is when a ready job became so, and when a limit blocked a blocked one or a claim found that its batch is paused. WORKER is that of the newest attempt, while it
 -- runs and if it ended the job. RELEASE is that of the worker of the newest attempt; '' before the first. USAGE is what its
 -- attempts used: a list of input tokens, output tokens and millionths of a currency's unit.
 --
@@ -33,8 +33,8 @@ local RELEASE, FIRST_EVENT, LAST_EVENT, TRANSITIONS, USAGE, LOGGED = 51, 52, 53,
 
 local MAX_INLINE_SIZE = 256 -- bytes of a text
 
-local READY, DELAYED, BLOCKED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5, 6
-local REMOVED = 7 -- not a state, but a follow-up may wait for it
+local READY, DELAYED, BLOCKED, PAUSED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7
+local REMOVED = 8 -- not a state, but a follow-up may wait for it
 
 local rows = {}
 local packed_rows = {} -- the rows as stored; those of changed rows are valid after `commit`
