@@ -1,9 +1,10 @@
 """Facts: everything that findings are about, as read once from a store, or as a test builds it."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sidelane.client.declarations import Declarations
+from sidelane.client.pauses import Pause
 from sidelane.model.history import Count, Counts, HistoryCell, merged
 from sidelane.model.job import JobRecord
 from sidelane.model.schedule import ScheduleRecord
@@ -67,6 +68,7 @@ class Facts:
     failed_callbacks: Sequence[JobRecord] = ()
     exits: Sequence[WorkerExit] = ()
     paused_tasks: Collection[str] = ()
+    paused_batches: Mapping[str, Pause] = field(default_factory=dict)
     store: StoreInfo = field(default=UNKNOWN_STORE)
     durability_warnings: Sequence[str] = ()
     samples: Sequence[SizeSample] = ()

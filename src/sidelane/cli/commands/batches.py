@@ -1,40 +1,65 @@
-"""`sidelane batches`: show, watch and cancel batches of jobs."""
+"""`sidelane batches`: list, show, watch, pause, resume and cancel batches of jobs."""
 
+import time
 from contextlib import aclosing
 from typing import Annotated
 
 import typer
 
 from sidelane.admin.actions import ActionResult, cancel_batch
-from sidelane.admin.documents import batch_document, follow_up_document
-from sidelane.cli.changes import change
+from sidelane.admin.batches import MAX_SEARCHED, newest_batches
+from sidelane.admin.documents import Document, batch_document, follow_up_document
+from sidelane.admin.pauses import pause_document, pause_text, set_batches_paused
+from sidelane.cli.changes import PauseOptions, change
 from sidelane.cli.locate import with_client
-from sidelane.cli.options import Common, expand_options
-from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, print_batch
-from sidelane.cli.output.console import interactive, print_json, stderr
+from sidelane.cli.options import Common, DefaultListGroup, expand_options
+from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, batches_table, print_batch
+from sidelane.cli.output.console import interactive, output, print_json, stderr, write
 from sidelane.cli.output.results import print_results
 from sidelane.client.client import Client
 from sidelane.client.event_stream import batch_record, stream_batch
+from sidelane.client.pauses import Pause, Pauses, read_pauses
 from sidelane.model.batch import BatchRecord
 from sidelane.model.job import State
 from sidelane.processes.exit_code import Exit
 from sidelane.stores.contract import Store
 
-commands = typer.Typer(no_args_is_help=True, help="Show, watch and cancel batches of jobs.")
+commands = typer.Typer(
+    cls=DefaultListGroup, help="List, show, watch, pause, resume and cancel batches. Without a command: list them."
+)
 
 BatchId = Annotated[str, typer.Argument(metavar="ID", help="Id of a batch.", show_default=False)]
+BatchIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of batches.", show_default=False)]
+
+
+@commands.command("list")
+@expand_options
+def list_(*, common: Common) -> None:
+    """List the batches of the newest 1,000 jobs: how many of their jobs have ended, and which batches are paused."""
+    records, pauses = with_client(common.settings(), lambda client: _read(client.store))
+    if common.as_json:
+        print_json([_document(record, pauses.batches.get(record.id)) for record in records])
+        return
+    if not records:
+        stderr().print(f"None of the newest {MAX_SEARCHED:,} jobs has a batch.", style="dim")
+        return
+    console, now = output(), time.time()
+    write(console, batches_table(console, records, now))
+    for record in records:
+        if record.paused and (text := pause_text(pauses.batches.get(record.id), now)):
+            stderr().print(f"{record.id} is paused {text}", style="dim", markup=False, highlight=False)
 
 
 @commands.command()
 @expand_options
 def show(batch_id: BatchId, *, common: Common) -> None:
     """Show the progress of a batch: how many of its jobs have ended, and in which state."""
-    record = with_client(common.settings(), lambda client: batch_record(client.store, batch_id))
+    record, pause = with_client(common.settings(), lambda client: _read_one(client.store, batch_id))
     if common.as_json:
         follow_ups = list(map(follow_up_document, record.spec.follow_ups))
-        print_json({**batch_document(record), "follow_ups": follow_ups})
+        print_json({**_document(record, pause), "follow_ups": follow_ups})
     else:
-        print_batch(record)
+        print_batch(record, pause)
 
 
 @commands.command()
@@ -51,6 +76,29 @@ def watch(batch_id: BatchId, *, common: Common) -> None:
 
 @commands.command()
 @expand_options
+def pause(ids: BatchIds, *, options: PauseOptions, common: Common) -> None:
+    """Start no more jobs of these batches, on any worker. Running jobs go on; jobs can still join the batches."""
+    results = change(
+        common.settings(),
+        "batch.pause",
+        lambda client: set_batches_paused(client.store, ids, paused=True, request=options.request()),
+        reason=options.reason,
+    )
+    print_results(results, as_json=common.as_json)
+
+
+@commands.command()
+@expand_options
+def resume(ids: BatchIds, *, common: Common) -> None:
+    """Let jobs of these batches start again, on all workers."""
+    results = change(
+        common.settings(), "batch.resume", lambda client: set_batches_paused(client.store, ids, paused=False)
+    )
+    print_results(results, as_json=common.as_json)
+
+
+@commands.command()
+@expand_options
 def cancel(batch_id: BatchId, *, common: Common) -> None:
     """Cancel the rest of a batch: no more jobs can be added, queued ones are cancelled, running ones are asked to stop."""
 
@@ -58,6 +106,19 @@ def cancel(batch_id: BatchId, *, common: Common) -> None:
         return [await cancel_batch(client.store, batch_id)]
 
     print_results(change(common.settings(), "batch.cancel", act), as_json=common.as_json)
+
+
+async def _read(store: Store) -> tuple[list[BatchRecord], Pauses]:
+    return await newest_batches(store), await read_pauses(store)
+
+
+async def _read_one(store: Store, batch_id: str) -> tuple[BatchRecord, Pause | None]:
+    record = await batch_record(store, batch_id)
+    return record, (await read_pauses(store)).batches.get(batch_id) if record.paused else None
+
+
+def _document(record: BatchRecord, pause: Pause | None) -> Document:
+    return {**batch_document(record), "pause": pause_document(pause if record.paused else None)}
 
 
 async def _watch(store: Store, batch_id: str, view: BatchView) -> BatchRecord:

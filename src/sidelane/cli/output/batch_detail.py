@@ -1,21 +1,30 @@
-"""Batch progress: a detail view, a live bar, or JSON lines."""
+"""Batches on a terminal: a table, a detail view, a live bar, or JSON lines."""
 
 import time
+from collections.abc import Sequence
 from typing import Protocol, Self
 
+from rich.console import Console
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
 from sidelane.admin.documents import batch_document
+from sidelane.admin.pauses import pause_text
 from sidelane.cli.output.console import output, print_json_line, stderr, write
 from sidelane.cli.output.job_detail import follow_up_label
 from sidelane.cli.output.states import DOTS, STYLES
-from sidelane.cli.output.tables import facts_grid
+from sidelane.cli.output.tables import Columns, facts_grid, fit_table
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
+from sidelane.client.pauses import Pause
 from sidelane.model.batch import BatchRecord
 
 MAX_BAR, MIN_BAR = 40, 10
 """Width of a batch's bar in terminal columns."""
+
+COLUMNS = Columns(
+    headers=("ID", "STATE", "ENDED", "USER", "SUBMITTED"), droppable=("USER", "SUBMITTED"), shrinkable=("ID",)
+)
 
 
 class BatchView(Protocol):
@@ -63,7 +72,19 @@ class BatchProgress:
         return Text() if record is None else batch_line(record, time.time(), self._console.width)
 
 
-def print_batch(record: BatchRecord) -> None:
+def batches_table(console: Console, records: Sequence[BatchRecord], now: float) -> Table:
+    """Return a table of batches."""
+    rows = [
+        [
+            Text(record.id, "bold"), batch_state(record), counts(record), Text(record.spec.user or ""),
+            Text(relative_time(record.submitted, now), "dim"),
+        ]
+        for record in records
+    ]  # fmt: skip
+    return fit_table(console, COLUMNS, rows)
+
+
+def print_batch(record: BatchRecord, pause: Pause | None) -> None:
     """Print the progress of a batch."""
     console, now = output(), time.time()
     write(console, Text.assemble("Batch ", (record.id, "bold"), "  ", batch_state(record)))
@@ -71,6 +92,7 @@ def print_batch(record: BatchRecord) -> None:
     facts = [
         ("user", record.spec.user or ""),
         ("submitted", f"{relative_time(record.submitted, now)}  ({timestamp(record.submitted)})"),
+        ("paused", (pause_text(pause, now) or "yes") if record.paused else ""),
         ("sealed", "yes" if record.sealed else "no: jobs may be added"),
         ("ended", "" if record.ended is None else f"{relative_time(record.ended, now)}  ({timestamp(record.ended)})"),
         ("took", "" if record.ended is None else duration(record.ended - record.submitted)),
@@ -92,7 +114,9 @@ def batch_line(record: BatchRecord, now: float, width: int) -> Text:
 
 
 def batch_state(record: BatchRecord) -> Text:
-    """Return a batch's state, coloured."""
+    """Return a batch's state, coloured; "paused" while its jobs do not start."""
+    if record.paused and record.ended is None:
+        return Text("‖ paused", "bold yellow")
     return Text(f"{DOTS[record.state]} {record.state}", STYLES[record.state])
 
 

@@ -41,7 +41,10 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
 
 
 class _Claim:
-    """One claim in progress. A claim is a filter for `FairSelection` that collects jobs which have expired, are in a paused batch, or exceed a limit."""
+    """One claim in progress: a filter for `FairSelection`.
+
+    A claim collects the jobs that have expired, are in a paused batch, or exceed a limit.
+    """
 
     def __init__(self, tx: Transaction, request: ClaimRequest) -> None:
         self._tx = tx

@@ -141,7 +141,7 @@ class _Sweep:
             self.more = True
 
     def unblock(self) -> None:
-        """Unblock jobs of rates that are due, jobs that follow unblocked jobs which no worker claims, and jobs of resumed batches."""
+        """Unblock jobs of rates that are due, and those after unblocked jobs that no worker claims. Resume jobs of batches."""
         if blocked_jobs.unblock_due(self._tx, self._limit):
             self.more = True
         blocked_jobs.unblock_beyond_reserved(self._tx, self._limit)
