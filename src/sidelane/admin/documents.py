@@ -91,6 +91,7 @@ def worker_document(worker: WorkerInfo) -> Document:
         "queues": without_internal(worker.queues),
         "tasks": without_internal(worker.tasks),
         "started": time_text(worker.started),
+        "restartable": worker.restartable,
     }
 
 

@@ -14,7 +14,7 @@ from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import HOUR, MINUTE
 from sidelane.model.history import Count
 from sidelane.model.job import JobRecord, Query, State
-from sidelane.model.worker import WORKER, QueueStats, WorkerInfo
+from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import INTERNAL_PREFIX
 
@@ -197,7 +197,7 @@ def _waited(record: JobRecord, now: float) -> float:
 def _slots(workers: Iterable[WorkerInfo]) -> Counter[str]:
     slots: Counter[str] = Counter()
     for worker in workers:
-        if worker.kind == WORKER and not worker.isolation:
+        if worker.takes_jobs:
             slots.update(worker.queues)
     return slots
 

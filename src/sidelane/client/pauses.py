@@ -1,6 +1,5 @@
 """Pauses of queues, tasks and batches: who paused them, why, and until when. A pause whose time is over ends by itself."""
 
-import asyncio
 import json
 import logging
 import random
@@ -9,19 +8,16 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 
 from sidelane.model.batch import BatchRecord
-from sidelane.model.errors import SidelaneError, StoreError, StoreUnavailable
+from sidelane.model.errors import SidelaneError, StoreUnavailable
 from sidelane.model.json_text import dump_json
 from sidelane.model.shared_state import MAX_VALUE, ValueChange, VersionedValue
-from sidelane.stores.contract import Store, value_topic
+from sidelane.stores.contract import Store
 
 PAUSES: Final = "pauses"
 """Name of the versioned value. The store itself also knows which queues and batches are paused, and has the last word on these."""
 
 TRIES: Final = 10
 """Tries to save, in case other operators pause at the same moment."""
-
-READ_INTERVAL: Final = 1.0
-"""Seconds after which workers read the pauses again without a notification."""
 
 logger = logging.getLogger(__name__)
 
@@ -154,19 +150,6 @@ async def _without_removed_batch(store: Store, pauses: Pauses) -> Pauses:
         return pauses
     batch = random.choice(list(pauses.batches))
     return pauses if await store.get_batch(batch) else replace(pauses, batches=_without(pauses.batches, batch))
-
-
-async def follow_paused_tasks(store: Store, on_read: Callable[[frozenset[str]], None]) -> None:
-    """Call `on_read` with the names of the paused tasks each time that they have been read, until cancelled."""
-    while True:
-        try:
-            async with store.watch(value_topic(PAUSES)) as changes:
-                while True:
-                    on_read(frozenset((await read_pauses(store)).tasks))
-                    await changes.wait(READ_INTERVAL)
-        except StoreError as error:  # the claims report it
-            logger.debug("pauses cannot be read: %s", error)
-        await asyncio.sleep(READ_INTERVAL)
 
 
 async def _change(store: Store, change: Callable[[Pauses], Pauses]) -> Pauses:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidelane.model.job import JobRecord, JobSpec, Lease
+from sidelane.model.worker_request import WorkerAction
 
 WORKER = "worker"
 API = "api"
@@ -49,11 +50,18 @@ class WorkerInfo:
     loop_lag: float = 0.0  # seconds that its event loop lately came too late
     streams: int = 0  # event streams that it serves now
     isolation: bool = False  # it runs isolated jobs only
+    restartable: bool = False  # its process runs nothing else, and may be replaced
+    request: str = ""  # what operators have asked of it, and it does: "drain" or "restart"
     exit: str = ""  # how its process died, e.g. "signal SIGKILL", as another process reports it
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether the worker takes ordinary jobs, unless it has an error."""
+        return self.kind == WORKER and not self.isolation and self.request != WorkerAction.DRAIN
 
     def can_run(self, spec: JobSpec) -> bool:
         """Return whether this worker would run a job of this task and queue, unless the job is isolated."""
-        return not self.isolation and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
+        return self.takes_jobs and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

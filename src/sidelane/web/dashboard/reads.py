@@ -15,7 +15,7 @@ from sidelane.admin.findings.evaluation import Attention
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.finding import Finding
 from sidelane.admin.queue_overview import Line, jobs_waiting_for_limits, read_line
-from sidelane.admin.workers import read_exits, running_jobs
+from sidelane.admin.workers import RequestedChange, read_exits, requested_changes, running_jobs
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.client.pauses import Pauses, read_pauses
 from sidelane.model.batch import BatchRecord
@@ -72,6 +72,11 @@ class SharedReads:
     async def running(self) -> Mapping[str, Sequence[JobRecord]]:
         """Return the running jobs by the id of their worker."""
         return await self._shared("running", STATS_FOR, lambda: running_jobs(self.store))
+
+    async def requested_changes(self) -> Mapping[str, RequestedChange]:
+        """Return what operators have asked of workers, by the id of the worker."""
+        workers = await self.workers()
+        return await self._shared("requests", STATS_FOR, lambda: requested_changes(self.store, workers))
 
     async def exits(self) -> Sequence[WorkerExit]:
         """Return the workers whose process died, the newest first."""
