@@ -80,22 +80,24 @@ async def set_batches_paused(
 ) -> list[ActionResult]:
     """Pause or resume batches. Their running jobs go on, and jobs may still join them."""
     now = (await store.list_schedules()).now
-    return [await _set_batch_paused(store, each, request.pause(now) if paused else None) for each in dict.fromkeys(ids)]
+    wanted = request if paused else None
+    return [await _set_batch_paused(store, each, wanted, now) for each in dict.fromkeys(ids)]
 
 
-async def _set_batch_paused(store: Store, batch_id: str, pause: Pause | None) -> ActionResult:
+async def _set_batch_paused(store: Store, batch_id: str, request: PauseRequest | None, now: float) -> ActionResult:
     before = await store.get_batch(batch_id)
     if before is None:
         message = "no such batch, or it was removed after its retention"
         return ActionResult(batch_id, Status.NOT_FOUND, message, {"batch": None})
-    if pause is not None and before.ended is not None:
-        details = {"batch": batch_document(before)}
-        return ActionResult(batch_id, Status.DONE, f"not paused: already finished ({before.state})", details)
-    after = await (resume_batch(store, batch_id) if pause is None else pause_batch(store, batch_id, pause)) or before
-    if pause is None:
-        message = f"resumed; {after.unfinished:,} jobs unfinished" if before.paused else "not paused"
+    if request is None:
+        after = await resume_batch(store, batch_id) or before
+        message = f"resumed; unfinished jobs: {after.unfinished:,}" if before.paused else "not paused"
+    elif before.ended is not None:
+        after, message = before, f"not paused: already finished ({before.state})"
     else:
-        message = "paused already; changed" if before.paused else f"paused; {after.unfinished:,} jobs unfinished"
+        after = await pause_batch(store, batch_id, request.pause(now)) or before
+        done = f"paused{request.duration}; unfinished jobs: {after.unfinished:,}"
+        message = "paused already; changed" if before.paused else done
     return ActionResult(batch_id, Status.DONE, message, {"batch": batch_document(after)})
 
 

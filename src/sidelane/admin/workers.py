@@ -55,8 +55,8 @@ async def jobs_of_exit(store: Store, died: WorkerExit) -> list[JobRecord]:
 class RequestedChange:
     """What operators have asked of a worker, and how far it is.
 
-    `state` is "requested" until the worker has taken the request, then "draining", "drained" or "restarting". It is "resuming" while
-    the worker does not know yet that the request was taken back. Then there is no request.
+    `state` is "requested" until the worker has taken the request, then "draining", "drained" or "restarting". It is "resuming"
+    while the worker does not know yet that the request was taken back. Then there is no request.
     """
 
     state: str

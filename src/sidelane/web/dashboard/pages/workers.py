@@ -38,7 +38,8 @@ async def _worker(view: View) -> Response:
     known = worker is not None or died is not None
     return await view.page(
         "worker.html", HTTPStatus.OK if known else HTTPStatus.NOT_FOUND, current="workers", id=worker_id, worker=worker,
-        died=died, change=(await view.reads.requested_changes()).get(worker_id), running=(await view.reads.running()).get(worker_id, ()),
+        died=died, change=(await view.reads.requested_changes()).get(worker_id),
+        running=(await view.reads.running()).get(worker_id, ()),
         lost=[] if died is None else await jobs_of_exit(view.store, died), without_internal=without_internal,
     )  # fmt: skip
 
