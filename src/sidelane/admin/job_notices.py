@@ -64,13 +64,13 @@ def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
 
 def _queued(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
     spec = record.spec
-    serving = [worker for worker in workers if spec.queue in worker.queues]
-    of_queue = [worker for worker in serving if worker.takes_jobs]
+    with_queue = [worker for worker in workers if spec.queue in worker.queues]
+    of_queue = [worker for worker in with_queue if worker.takes_jobs]
     if any(worker.can_run(spec) for worker in of_queue):
         return WorkerLookup(has_worker=True)
     if not workers:
         text = "no worker is alive: the job waits until one starts"
-    elif serving and not of_queue:
+    elif with_queue and not of_queue:
         text = "operators have drained all live workers of queue {queue!r}: the job waits until one is resumed"
     elif not of_queue:
         text = "no live worker takes jobs of queue {queue!r}: the job waits until one does"

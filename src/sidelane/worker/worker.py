@@ -105,8 +105,7 @@ class Worker:
         self._source = source
         self._settings = settings
         self._registry = registry
-        self._capacities = [share.capacity for share in shares]
-        self._isolated = shares[0].isolated
+        self._capacities, self._isolated = [share.capacity for share in shares], shares[0].isolated
         self._isolation = IsolationWorkers(
             registry, settings, name=name, queues=list(self._capacities[0].queues), slots=self._capacities[0].total
         )
