@@ -64,7 +64,7 @@ def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
 
 def _queued(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
     spec = record.spec
-    with_queue = [worker for worker in workers if spec.queue in worker.queues]
+    with_queue = [worker for worker in workers if spec.queue in worker.queues and not worker.isolation]
     of_queue = [worker for worker in with_queue if worker.takes_jobs]
     if any(worker.can_run(spec) for worker in of_queue):
         return WorkerLookup(has_worker=True)
