@@ -1,4 +1,5 @@
 -- Rows: the part of a job that the verbs decide by, one packed list under `job:<id>`. Needs: prelude.
+-- Exports: rows, packed_rows, changed_rows, texts, prune_times, wake_workers, on_commit, user_key_index, row_of, read_rows, save_row, set_text, text_of, set_inline_text, result_of, zadd_on_commit, notify, notify_job, is_lease_valid, count_running, remove_lease, record_timer, commit
 --
 -- A script reads each row once. It writes all changed rows in `commit`, in one MSET, and publishes the hints.
 --
@@ -20,7 +21,7 @@
 -- runs and if it ended the job. RELEASE is that of the worker of the newest attempt; '' before the first. USAGE is what its
 -- attempts used: a list of input tokens, output tokens and millionths of a currency's unit.
 --
--- `Row` in replies.py has the same order of fields.
+-- `Row` in replies.py has the same order of fields. `wake_workers` is set in wake_workers.lua.
 
 local SEQUENCE, STATE, QUEUE, PRIORITY, USER, TASK, VERSION, KEY, UNIQUE, PARENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local MAX_WORKER_LOSSES, RETENTION, EXPIRES, DEADLINE, ABANDON_AFTER, HAS_FOLLOW_UPS = 11, 12, 13, 14, 15, 16
@@ -46,7 +47,6 @@ local changed_topics = {}
 local changed_jobs = {}
 local zadd_members = {}
 local prune_times = {}
-local wake_workers -- set in wake_workers.lua
 local on_commit = {} -- functions that `commit` calls, the last first, because it may add work for the earlier ones
 
 -- Return the name of the index of a user's jobs with a key.
