@@ -84,7 +84,8 @@ def _queued(situation: Situation, now: float) -> Iterator[Sentence]:
             return
     elif record.waiting_for_limit is not None:
         yield _waiting_for_limit(record.waiting_for_limit, situation.limits)
-        return
+        if notice is None:
+            return
     if notice is not None:
         yield sentence("Not started: {notice}.", notice=notice)
         return

@@ -59,7 +59,7 @@ def drained_workers(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             key="drained-workers",
             severity=Severity.INFO,
-            sentence=f"{who} no jobs, because an operator wants it so",
+            sentence=f"{who} no jobs: drained by an operator",
             evidence=f"{_listed(names)}. Jobs that they still run: {sum(worker.running for worker in drained)}.",
             action=Action(
                 f"Resume {_listed(names)}", f"sidelane workers resume {shlex.join(names[:NAMED])}", "workers"
