@@ -100,6 +100,7 @@ def test_a_missing_store_gets_a_sentence(project: Project, sidelane: Command) ->
     assert "There is no store at" in result.stderr
 
 
+@pytest.mark.long
 def test_watching_prints_each_change(driver: StoreDriver, project: Project) -> None:
     driver.heartbeat()
     watching = project.start("attention", "--watch", "--json")

@@ -280,6 +280,7 @@ def test_a_full_server_exits_with_3(server: RunningServer, sidelane: Command) ->
     assert "accepts jobs" not in result.stdout
 
 
+@pytest.mark.long
 def test_an_unreachable_server_exits_with_3(server: RunningServer, sidelane: Command) -> None:
     result = sidelane("check", "--store", server.url())
     assert result.exit_code == 3

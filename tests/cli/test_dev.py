@@ -43,6 +43,7 @@ def code_version(url: str) -> str:
         return "none"
 
 
+@pytest.mark.long
 @pytest.mark.system
 def test_the_api_and_worker_restart_when_the_code_changes(project: Project, driver: StoreDriver) -> None:
     dev = project.start("dev", "main:app", "--port", "0")
@@ -109,6 +110,7 @@ def test_broken_code_is_reported_and_restarted_when_fixed(project: Project) -> N
     assert dev.exit_code() == 0
 
 
+@pytest.mark.long
 @pytest.mark.system
 def test_a_running_job_is_released_and_resumed_when_the_code_changes(project: Project, driver: StoreDriver) -> None:
     dev = project.start("dev", "main:app", "--port", "0", "--lane", "shop.lane:lane")

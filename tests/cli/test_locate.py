@@ -47,6 +47,7 @@ def test_the_lane_of_an_application_is_found_in_its_module() -> None:
     assert load_lane("main:app") is load_lane("shop.lane:lane")
 
 
+@pytest.mark.long
 def test_the_lane_is_found_in_what_the_application_imports(project: Project) -> None:
     project.write("main.py", "import shop.tasks\n\napp = object()\n")
     assert load_lane("main:app") is load_lane("shop.lane:lane")

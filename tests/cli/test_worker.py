@@ -194,6 +194,7 @@ def test_misconfigured_worker_processes_exit_at_once_with_3(project: Project) ->
     assert "started again" not in parent.output
 
 
+@pytest.mark.long
 @pytest.mark.system
 def test_worker_processes_stop_when_their_parent_is_killed(project: Project, driver: StoreDriver) -> None:
     parent = project.start("worker", LANE, "--name", "w", "--processes", "2")

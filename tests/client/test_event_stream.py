@@ -25,6 +25,7 @@ async def silence(*topics: str) -> AsyncIterator[Silence]:
     yield Silence()
 
 
+@pytest.mark.long
 async def test_events_arrive_within_two_seconds_if_all_notifications_are_lost(
     lane: Sidelane, monkeypatch: pytest.MonkeyPatch
 ) -> None:

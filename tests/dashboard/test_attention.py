@@ -61,6 +61,7 @@ async def test_finding_shows_its_evidence_and_one_link_that_names_the_number(ser
     assert re.search(r'<a class="btn" href="\./dead"[^>]*>Review and requeue 1</a>', page.text)
 
 
+@pytest.mark.long
 async def test_finding_without_a_page_shows_the_command(tmp_path: Path) -> None:
     shop = make_shop(tmp_path, workers=0)
     async with run_server(shop.app) as server:

@@ -151,6 +151,7 @@ async def _set_hidden(page: Page, *, hidden: bool) -> None:
     )
 
 
+@pytest.mark.long
 async def test_one_poller_feeds_all_tabs_and_stops_with_the_last(server: Server, shop: Shop) -> None:
     calls: Counter[str] = Counter()
     shop.lane.telemetry.subscribe(lambda event: calls.update([event.verb]), StoreCalled)

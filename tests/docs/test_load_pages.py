@@ -22,6 +22,7 @@ COMMANDS = [
 ]
 
 
+@pytest.mark.long
 async def test_the_slow_service_spends_its_time_as_the_page_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

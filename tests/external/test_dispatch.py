@@ -87,6 +87,7 @@ async def test_dispatched_job_is_a_signed_cloud_event_with_input_and_token(
         assert await job.result(timeout=5) == Report(score=1)
 
 
+@pytest.mark.long
 async def test_dispatch_to_an_unavailable_receiver_is_retried_under_the_same_id(
     lane: Sidelane, receiver: Receiver
 ) -> None:

@@ -286,6 +286,7 @@ async def test_reply_without_a_token_applies_only_to_tasks_of_its_endpoint(make:
         assert (await theirs.record()).state is State.RUNNING
 
 
+@pytest.mark.long
 async def test_reply_waits_while_the_store_is_unavailable(
     moto: Moto, tmp_path: Path, caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest
 ) -> None:

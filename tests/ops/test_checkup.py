@@ -86,6 +86,7 @@ def test_a_port_that_the_running_service_holds_is_no_problem(tmp_path: Path, tak
     assert found == ok("ports", f"Ports of the service: held by the running service: 127.0.0.1:{taken}.")
 
 
+@pytest.mark.long
 @pytest.mark.system
 def test_running_groups_are_those_of_the_supervisor(service: Service) -> None:
     assert running_programs(service.state) == frozenset()

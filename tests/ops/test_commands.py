@@ -61,6 +61,7 @@ def test_whole_life_of_a_service(run: Run, service: Service) -> None:
     assert run("status").exit_code() == 4
 
 
+@pytest.mark.long
 def test_unknown_group_and_missing_supervisor_have_exit_code_4(run: Run) -> None:
     assert run("scale", "chat=2").exit_code() == 4
     assert run("up", "model").exit_code() == 0
@@ -87,6 +88,7 @@ def test_two_up_at_once_start_one_supervisor(run: Run, service: Service) -> None
     assert run("status").exit_code() == 0
 
 
+@pytest.mark.long
 def test_follow_shows_new_lines_until_interrupted(run: Run, service: Service) -> None:
     assert run("up", "model").exit_code() == 0
     logs = run("logs", "--follow", "-n", "0", wait=False)
@@ -100,6 +102,7 @@ def test_follow_shows_new_lines_until_interrupted(run: Run, service: Service) ->
     assert logs.exit_code() == 130
 
 
+@pytest.mark.long
 def test_foreground_prints_logs_with_prefixes_and_stops_by_a_signal(run: Run, service: Service) -> None:
     up = run("up", "--foreground", wait=False)
     up.wait_for("all groups are ready")

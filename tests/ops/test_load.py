@@ -140,6 +140,7 @@ async def test_users_wait_for_their_answers(running: Running) -> None:
     assert {job.spec.user for job in jobs} == {"load-1", "load-2", "load-3"}
 
 
+@pytest.mark.long
 async def test_arrivals_do_not_wait_for_answers(running: Running) -> None:
     document = await running.load("/silent", rate=40.0, timeout=1.0)
     assert document["sent"] == 20
@@ -180,6 +181,7 @@ async def test_what_is_refused_to_the_end_is_an_error(running: Running) -> None:
     assert document["error_share"] == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("path", "options", "error"),
     [
@@ -204,7 +206,8 @@ async def test_a_stream_of_another_kind_is_measured_too(running: Running) -> Non
     assert document["heavy"][0]["first_event"]["count"] == 2
 
 
-@pytest.mark.parametrize("fault", [pytest.param("reset", marks=pytest.mark.long), "cut"])
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["reset", "cut"])
 async def test_a_stream_that_breaks_is_continued(running: Running, fault: str) -> None:
     async with between(running.server.port) as proxy:
         load = running.load(

@@ -31,6 +31,7 @@ def other_program() -> Iterator[int]:
         process.kill()
 
 
+@pytest.mark.long
 def test_down_leaves_only_logs(service: Service) -> None:
     assert service.up(service.program("chat"), service.program("mail", depends_on=("chat",)))
     assert service.down()
@@ -40,6 +41,7 @@ def test_down_leaves_only_logs(service: Service) -> None:
     assert stopped == ["mail", "chat"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("in_time", [True, False])
 def test_down_says_what_became_of_running_jobs(service: Service, in_time: bool) -> None:
     assert service.up(service.worker("chat"))
@@ -54,6 +56,7 @@ def test_down_says_what_became_of_running_jobs(service: Service, in_time: bool) 
     assert service.left() == []
 
 
+@pytest.mark.long
 def test_down_of_one_group_leaves_the_others(service: Service) -> None:
     assert service.up(service.program("chat"), service.program("mail"))
     assert service.down("mail")
@@ -109,6 +112,7 @@ async def talk() -> int:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("killed", ["supervisor", "parent"])
 def test_job_that_prints_ends_after_its_output_lost_its_reader(service: Service, killed: str) -> None:
     (service.folder / "printing.py").write_text(PRINTING)
@@ -154,6 +158,7 @@ def test_leftover_whose_id_is_another_programs_now_gets_no_signal(other_program:
     assert started_at(other_program) is not None
 
 
+@pytest.mark.long
 def test_second_command_at_once_names_the_first(service: Service) -> None:
     results: list[bool | str] = []
     barrier = threading.Barrier(2)
@@ -218,6 +223,7 @@ def test_scale_and_restart_report_what_the_group_says(service: Service) -> None:
     assert re.search(r"chat: chat-\d@\S+ is ready; chat-\d@\S+ finishes its work", steps)
 
 
+@pytest.mark.long
 def test_scale_of_an_unknown_group_names_the_groups(service: Service) -> None:
     assert service.up(service.program("chat"))
     with pytest.raises(UnknownGroup, match=r"no group 'chatt'. Did you mean 'chat'\? The groups are chat"):
@@ -229,6 +235,7 @@ def test_scale_without_a_supervisor_is_one_sentence(service: Service) -> None:
         scale(service.state, {"chat": 2}, service.progress)
 
 
+@pytest.mark.long
 def test_down_forgets_the_number_of_processes(service: Service) -> None:
     assert service.up(service.program("chat"))
     assert scale(service.state, {"chat": 3}, service.progress)

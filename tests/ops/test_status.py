@@ -65,6 +65,7 @@ def test_workers_of_other_hosts_are_shown_without_a_supervisor(
     assert re.search(r"chat-1@pod +● ok +0 of 5 +25 % +70 MB +pod-7 +12 +chat", capfd.readouterr().out)
 
 
+@pytest.mark.long
 def test_group_that_failed_is_not_healthy(service: Service, capfd: pytest.CaptureFixture[str], narrow: None) -> None:
     assert not service.up(service.parent("broken", "raise SystemExit(3)"), service.program("model"))
     found = service.status()
@@ -75,6 +76,7 @@ def test_group_that_failed_is_not_healthy(service: Service, capfd: pytest.Captur
     assert "broken: its parent ended with exit status 3; see `sidelane logs broken`" in printed.err
 
 
+@pytest.mark.long
 def test_group_that_was_stopped_is_no_error(service: Service) -> None:
     assert service.up(service.program("chat"), service.program("mail"))
     service.down("mail")
@@ -94,6 +96,7 @@ def test_last_unexpected_exit_of_a_process_is_shown(
     assert re.search(r"model: model-1@\S+ ended .*: signal SIGKILL", printed.err)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stuck", ["parent", "supervisor"])
 def test_stuck_process_does_not_hold_up_the_status(service: Service, stuck: str) -> None:
     assert service.up(service.program("chat"), service.program("mail"))
@@ -118,6 +121,7 @@ def test_store_that_cannot_be_reached_is_named(service: Service, monkeypatch: py
     assert found.document["store"]["error"]
 
 
+@pytest.mark.long
 def test_status_fits_80_columns(service: Service, capfd: pytest.CaptureFixture[str], narrow: None) -> None:
     assert service.up(service.worker("a-worker-group-with-a-long-name"))
     print_status(service.status().document, processes=True)

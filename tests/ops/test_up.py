@@ -25,6 +25,7 @@ def taken() -> Iterator[tuple[str, int]]:
         yield listener.getsockname()
 
 
+@pytest.mark.long
 def test_groups_start_after_those_that_they_depend_on(service: Service) -> None:
     model, chat = service.program("model", WAIT, "--ready-delay", "0.5"), service.program("chat", depends_on=("model",))
     assert service.up(chat, model)
@@ -32,6 +33,7 @@ def test_groups_start_after_those_that_they_depend_on(service: Service) -> None:
     assert {"chat": "waits for model"}.items() <= service.progress.states[1].items()
 
 
+@pytest.mark.long
 def test_second_up_starts_only_what_is_missing(service: Service) -> None:
     chat, mail = service.program("chat"), service.program("mail", autostart=False)
     assert service.up(chat, mail)
@@ -105,6 +107,7 @@ def test_parent_that_crashes_at_once_is_stopped_after_some_starts(service: Servi
     assert service.processes()["broken"].ended
 
 
+@pytest.mark.long
 def test_group_that_is_not_ready_in_time_is_named(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sidelane.ops.up.READY_MARGIN", 0.0)
     slow = service.program("slow", WAIT, "--ready-log", "never", ready_timeout=1.0)
@@ -119,6 +122,7 @@ def test_taken_port_is_refused_before_anything_starts(service: Service, taken: t
     assert find_processes(service.state) == []
 
 
+@pytest.mark.long
 def test_port_of_a_program_that_runs_is_no_error(service: Service) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()

@@ -186,6 +186,7 @@ async def test_timeout_of_a_dispatched_job_bounds_the_attempt_which_can_be_retri
     assert end.problem["detail"] == "The task did not end within 0.2 seconds."
 
 
+@pytest.mark.long
 async def test_message_is_extended_while_its_job_runs(client: Dispatching) -> None:
     async with running(client, concurrency=1):  # so that no slot is free for a redelivery
         end = await client.ended(client.dispatch("work", 3.0))  # the lease is two seconds
@@ -204,6 +205,7 @@ async def test_stopping_worker_releases_its_message_without_a_reply(client: Disp
     assert client.end(dispatched) is None
 
 
+@pytest.mark.long
 async def test_retry_later_releases_the_message(client: Dispatching) -> None:
     async with running(client):
         end = await client.ended(client.dispatch("hesitate"))

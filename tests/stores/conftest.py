@@ -20,6 +20,14 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     return {**loops, "uvloop": uvloop.new_event_loop} if item.path.name in BOTH_LOOPS else loops
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the second event loop to the long tests."""
+    for item in items:
+        if item.path.name in BOTH_LOOPS and "uvloop" in item.name:
+            item.add_marker("long")
+
+
 @pytest.fixture
 async def store(server: RunningServer) -> AsyncIterator[Store]:
     store = await open_store(server.url())

@@ -85,6 +85,7 @@ async def test_watches_are_woken_after_a_restart_and_receive_hints_again(server:
         assert await wakeups.wait(10)
 
 
+@pytest.mark.long
 async def test_a_quiet_notification_connection_is_kept_and_a_dead_one_replaced(
     server: RunningServer, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ async def test_a_slow_network_only_delays_calls(proxy: Proxy, url: str) -> None:
     await store.close()
 
 
+@pytest.mark.long
 async def test_a_stalled_notification_connection_is_replaced(
     store: Store, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +133,7 @@ async def test_a_stalled_notification_connection_is_replaced(
         assert await wakeups.wait(10)
 
 
+@pytest.mark.long
 async def test_a_worker_with_stalled_connections_keeps_its_job(server: RunningServer, url: str, proxy: Proxy) -> None:
     settings = {"lease_duration": 3.0}
     away, near = Sidelane(store=url, settings=settings), Sidelane(store=server.url(), settings=settings)

@@ -1,5 +1,7 @@
 """A bulk action whose worker is killed goes on in another, and changes each job of its set once."""
 
+import pytest
+
 from sidelane.admin import bulk
 from sidelane.client.bulk_actions import BulkKind
 from sidelane.model.job import JobSpec, State
@@ -11,6 +13,7 @@ from tests.system.waiting import until
 JOBS = 500
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_bulk_action_goes_on_after_its_worker_is_killed(scenario: ProcessScenario) -> None:
     store = scenario.store

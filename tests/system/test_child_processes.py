@@ -11,6 +11,7 @@ from tests.system.processes import alive
 from tests.system.waiting import until
 
 
+@pytest.mark.long
 async def test_timeout_kills_a_child_that_does_not_stop(scenario: ProcessScenario) -> None:
     worker = await scenario.worker("w1")
     (job,) = await scenario.submit(shop.grind.call())
@@ -27,6 +28,7 @@ async def test_timeout_kills_a_child_that_does_not_stop(scenario: ProcessScenari
     assert not worker.exited
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("status", "manner"), [(3, "exit status 3"), (-signal.SIGKILL, "signal SIGKILL")])
 async def test_child_that_dies_is_recorded_as_a_worker_loss(
     scenario: ProcessScenario, status: int, manner: str

@@ -143,6 +143,7 @@ async def test_dispatch_of_a_killed_external_worker_is_run_again(
     assert [name for name, _ in await scenario.event_log(job)] == ["progress", "end"]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("worker")
 async def test_dispatch_that_kills_external_workers_is_dead_lettered_and_its_job_fails(
     scenario: ProcessScenario, moto: Moto, processes: Processes, queues: dict[str, str]

@@ -168,6 +168,7 @@ async def test_a_hundred_jobs_finish_in_time_although_their_worker_is_killed_twi
     assert time.monotonic() - submitted < 200
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_isolated_job_outlives_the_parent_of_its_isolation_worker(scenario: ProcessScenario) -> None:
     job = await isolated(scenario, shop.work.call(2.0, 5))

@@ -77,9 +77,8 @@ async def requesting(url: str, *, keep_alive: bool) -> AsyncIterator[Counter[str
             await asyncio.gather(*tasks)
 
 
-@pytest.mark.parametrize(
-    "keep_alive", [False, pytest.param(True, marks=pytest.mark.long)], ids=["new connections", "kept connections"]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("keep_alive", [False, True], ids=["new connections", "kept connections"])
 async def test_restart_of_an_api_group_fails_no_request(scenario: ProcessScenario, keep_alive: bool) -> None:
     group, url = await start_api(scenario)
     before = group.pids
@@ -112,7 +111,8 @@ async def test_processes_of_a_killed_parent_end_and_release_the_port(scenario: P
     await until(lambda: not any(map(alive, children)), "the processes have ended", within=TIMEOUT)
 
 
-@pytest.mark.parametrize("how", ["restart", pytest.param("replacement after jobs", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["restart", "replacement after jobs"])
 async def test_replaced_workers_lose_no_job_and_run_none_twice(scenario: ProcessScenario, how: str) -> None:
     limits = ["--max-jobs", "25"] if how == "replacement after jobs" else []
     group = await start(scenario, "w", "worker", SHOP, "--processes", "2", *limits)
@@ -136,6 +136,7 @@ async def test_replaced_workers_lose_no_job_and_run_none_twice(scenario: Process
     assert group.status["restarts"] == 0
 
 
+@pytest.mark.long
 async def test_metrics_port_has_the_figures_of_every_process_of_the_group(scenario: ProcessScenario) -> None:
     ports = free_port(), free_port()
     await start(scenario, "w", "worker", SHOP, "--processes", "2", "--metrics-port", str(ports[0]))

@@ -78,6 +78,7 @@ async def test_workers_claim_again_within_five_seconds_after_the_server_is_back(
     assert {record.attempt for record in await scenario.wait_all_finished(jobs)} == {1}
 
 
+@pytest.mark.long
 async def test_worker_health_reports_a_server_outage_until_it_ends(
     scenario: ProcessScenario, server: RunningServer
 ) -> None:
@@ -96,6 +97,7 @@ async def test_worker_health_reports_a_server_outage_until_it_ends(
         await until(says_so, "others see it")
 
 
+@pytest.mark.long
 async def test_full_server_lets_running_jobs_finish_and_rejects_submits_with_503(
     scenario: ProcessScenario, admin: "Redis"
 ) -> None:
@@ -164,6 +166,7 @@ async def test_every_202_around_sigkill_of_the_server_is_one_job(
     }
 
 
+@pytest.mark.long
 async def test_stream_open_across_a_machine_crash_reports_a_gap_and_continues_to_the_end(
     scenario: ProcessScenario, server: RunningServer
 ) -> None:

@@ -3,6 +3,8 @@
 import signal
 import sys
 
+import pytest
+
 from sidelane.model.job import State
 from tests.system.process_scenario import ProcessScenario
 from tests.system.processes import SHOP, Processes, RunningProcess
@@ -22,6 +24,7 @@ def serve(processes: Processes, name: str, **settings: str) -> RunningProcess:
     return processes.start(name, *command, *addresses, SHOP_WORKER=name, **none, **settings)
 
 
+@pytest.mark.long
 async def test_job_of_a_killed_and_a_stopped_remote_worker_is_finished_once_by_the_next(
     moto: Moto, scenario: ProcessScenario
 ) -> None:

@@ -102,6 +102,7 @@ def _noticed(scenario: ProcessScenario, worker: str) -> bool:
     )
 
 
+@pytest.mark.long
 @ON_EVERY_STORE
 async def test_only_worker_that_was_frozen_continues_the_same_attempt(scenario: ProcessScenario, lease: float) -> None:
     worker = await scenario.worker("w1")

@@ -173,6 +173,7 @@ class TestStreams:
                 await delivery.ack()  # which the stream is not needed for
             await assert_no_message(receiver)
 
+    @pytest.mark.long
     async def test_outage_is_reported_and_receiving_resumes(self, pubsub: RunningPubSub, transport: Transport) -> None:
         await send(transport, *messages("kept"))
         async with transport.open_receiver() as receiver:

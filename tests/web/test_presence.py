@@ -31,6 +31,7 @@ async def stopped(service: Service, within: float = 10.0) -> bool:
     return True
 
 
+@pytest.mark.long
 async def test_job_is_cancelled_after_its_last_listener_disconnects(server: Server, service: Service) -> None:
     async with server.stream("/do/watched", "POST") as first:
         (job,) = await first.until("job")
@@ -69,6 +70,7 @@ async def test_grace_period_begins_when_the_last_listener_disconnects(
     assert touched.empty()  # a disconnect that leaves other listeners is not reported
 
 
+@pytest.mark.long
 async def test_websocket_and_waiting_request_count_as_listeners(server: Server, service: Service) -> None:
     from tests.web.test_websocket import open_socket
 
@@ -82,6 +84,7 @@ async def test_websocket_and_waiting_request_count_as_listeners(server: Server, 
     assert await stopped(service)
 
 
+@pytest.mark.long
 async def test_job_survives_if_its_client_reconnects_in_time(server: Server, service: Service) -> None:
     async with server.stream("/do/watched", "POST", json={"words": 4}) as stream:
         (job,) = await stream.until("job")
@@ -131,6 +134,7 @@ async def test_disconnect_is_noticed_at_once_and_leaves_no_subscription(server: 
     await service.wait_unsubscribed(job_id)
 
 
+@pytest.mark.long
 async def test_slow_readers_use_bounded_memory_and_delay_nobody(make: MakeService) -> None:
     """Some clients open a stream of 15 MB and never read it; another client reads all of it meanwhile."""
     service = make()

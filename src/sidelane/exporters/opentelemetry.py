@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from threading import Thread
-from typing import Final
+from typing import Any, Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
@@ -14,10 +14,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON, Decision
-from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from sidelane.exporters.otlp import OtlpExporter
-from sidelane.exporters.recorded_span import KnownSpan, RecordedSpan, traceparent_of
+from sidelane.exporters.recorded_span import KnownSpan, RecordedSpan, context_of, is_sampled, traceparent_of
 from sidelane.exporters.span_sender import SpanSender
 from sidelane.model.ids import is_traceparent
 from sidelane.telemetry.tracer import NO_ATTRIBUTES, Attributes, Span, SpanKind, Tracer
@@ -26,8 +25,6 @@ CLOSE_TIMEOUT: Final = 3.0
 """Seconds in which the remaining spans of a process are sent when it closes its tracer."""
 
 IDS: Final = RandomIdGenerator()
-SCOPE: Final = InstrumentationScope("sidelane")
-SAMPLED, NOT_SAMPLED = trace.TraceFlags(trace.TraceFlags.SAMPLED), trace.TraceFlags()
 NO_CONTEXT: Final = Context()
 
 KINDS: Final = {kind: trace.SpanKind[kind.name] for kind in SpanKind}
@@ -64,7 +61,7 @@ class OpenTelemetryTracer(Tracer):
 
     @property
     def traceparent(self) -> str | None:
-        return traceparent_of(trace.get_current_span().get_span_context())
+        return traceparent_of(trace.get_current_span())
 
     def start(
         self,
@@ -76,28 +73,33 @@ class OpenTelemetryTracer(Tracer):
         attributes: Attributes = NO_ATTRIBUTES,
         started: float | None = None,
     ) -> Span:
-        known = trace.get_current_span().get_span_context() if parent is None else _context_of(parent)
-        above = known if known.is_valid else None
-        trace_id = IDS.generate_trace_id() if above is None else above.trace_id
-        followed = [trace.Link(_context_of(link)) for link in links if is_traceparent(link)]
-        decision = Decision.RECORD_AND_SAMPLE
-        if self._provider.sampler is not DEFAULT_ON:
-            below = trace.set_span_in_context(trace.NonRecordingSpan(known), NO_CONTEXT)
-            sampler = self._provider.sampler
-            decision = sampler.should_sample(below, trace_id, name, KINDS[kind], attributes, followed).decision
-        elif above is not None and not above.trace_flags.sampled:  # what the default decides, without its checks
-            decision = Decision.DROP
-        flags = SAMPLED if decision is Decision.RECORD_AND_SAMPLE else NOT_SAMPLED
-        context = trace.SpanContext(trace_id, IDS.generate_span_id(), False, flags)
-        if decision is Decision.DROP:
-            return KnownSpan(trace.NonRecordingSpan(context))
+        if parent is None:
+            current = trace.get_current_span()
+            above, remote = traceparent_of(current), current.get_span_context().is_remote
+        else:
+            above, remote = parent if is_traceparent(parent) else None, True
+        trace_id = f"{IDS.generate_trace_id():032x}" if above is None else above[3:35]
+        span_id = f"{IDS.generate_span_id():016x}"
+        followed = [trace.Link(context_of(link, remote=True)) for link in links if is_traceparent(link)]
+        if not self._is_sampled(above, trace_id, name, KINDS[kind], attributes, followed):
+            return KnownSpan(f"00-{trace_id}-{span_id}-00", remote=False)
         return RecordedSpan(
-            name, context, parent=above, kind=KINDS[kind], links=followed, attributes=attributes,
-            started=None if started is None else int(started * 1e9), on_end=self._on_end,
+            name, f"00-{trace_id}-{span_id}-01", parent=above, remote=remote, kind=KINDS[kind], links=followed,
+            attributes=attributes, started=None if started is None else int(started * 1e9), provider=self._provider,
+            on_end=self._processor.on_end,
         )  # fmt: skip
 
+    def _is_sampled(self, above: str | None, trace_id: str, *described: Any) -> bool:
+        """Return whether to record a span below `above`. `described` are the further arguments of a sampler."""
+        sampler = self._provider.sampler
+        if sampler is DEFAULT_ON:  # what it decides, without its checks
+            return above is None or is_sampled(above)
+        below = trace.NonRecordingSpan(context_of(above or "", remote=True))
+        context = trace.set_span_in_context(below, NO_CONTEXT)
+        return sampler.should_sample(context, int(trace_id, 16), *described).decision is Decision.RECORD_AND_SAMPLE
+
     def remote(self, traceparent: str) -> Span:
-        return KnownSpan(trace.NonRecordingSpan(_context_of(traceparent)))
+        return KnownSpan(traceparent if is_traceparent(traceparent) else "", remote=True)
 
     @contextmanager
     def current(self, span: Span) -> Iterator[None]:
@@ -111,9 +113,6 @@ class OpenTelemetryTracer(Tracer):
         finally:
             detach(token)
 
-    def _on_end(self, span: RecordedSpan) -> None:
-        self._processor.on_end(span.readable(resource=self._provider.resource, instrumentation_scope=SCOPE))
-
     async def flush(self, timeout: float) -> None:
         """Wait until the spans that have ended are sent, for `timeout` seconds at most. Return at once while sending fails."""
         if not self._sender.failing and not await _run_in_daemon(self._provider.force_flush, timeout):
@@ -123,15 +122,6 @@ class OpenTelemetryTracer(Tracer):
         if not await _run_in_daemon(self._provider.shutdown, CLOSE_TIMEOUT):
             self._sender.failed(f"no answer within {CLOSE_TIMEOUT:g} s")
             self._sender.shutdown()  # ends the retries of the thread that sends
-
-
-def _context_of(traceparent: str) -> trace.SpanContext:
-    """Return the span of a `traceparent`, or the invalid one, which is no parent, if it is malformed."""
-    if not is_traceparent(traceparent):
-        return trace.INVALID_SPAN_CONTEXT
-    _, trace_id, span_id, flags = traceparent.split("-")
-    sampled = SAMPLED if int(flags, 16) & trace.TraceFlags.SAMPLED else NOT_SAMPLED
-    return trace.SpanContext(int(trace_id, 16), int(span_id, 16), True, sampled)
 
 
 async def _run_in_daemon(function: Callable[[], object], timeout: float) -> bool:

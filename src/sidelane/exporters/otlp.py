@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
 from itertools import groupby
+from struct import Struct
 from typing import Final
 
 import requests
@@ -21,7 +22,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as EncodedSpan
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.util.re import parse_env_headers
 
 from sidelane.model.json_text import escape_surrogates
@@ -47,7 +48,21 @@ MAX_ANSWER: Final = 200
 MAX_REPEATED: Final = 24
 """Characters of values that are probably the same in many spans, e.g. the name of a queue. Ids of jobs are longer."""
 
+SPANS_AT_ONCE: Final = 16
+PAUSE: Final = 0.0002
+"""Spans that are encoded before other threads may run, and seconds of the pause.
+
+Without it, the event loop of the process would wait for the interpreter during each switch interval of Python, which is 5 ms.
+"""
+
 HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200
+
+_TRACE_ID, _SPAN_ID, _PARENT_ID = b"\x0a\x10", b"\x12\x08", b"\x22\x08"
+"""Number, type and length of fields of a span. Fields whose length is fixed are encoded here, in a tenth of the time."""
+
+_START_TIME, _END_TIME = 0x39, 0x41
+_TIMES: Final = Struct("<BQBQ")
+"""The number, type and value of both times."""
 
 
 class NotSent(Exception):
@@ -139,27 +154,30 @@ def _resource_spans(spans: Sequence[ReadableSpan]) -> ResourceSpans:
     scope_spans = found.scope_spans.add()
     if spans[0].instrumentation_scope is not None:
         scope_spans.scope.name = spans[0].instrumentation_scope.name
-    for span in spans:
+    for number, span in enumerate(spans, start=1):
         scope_spans.spans.add().MergeFromString(_encode(span))
+        if number % SPANS_AT_ONCE == 0:
+            time.sleep(PAUSE)
     return found
 
 
 def _encode(span: ReadableSpan) -> bytes:
     """Return the bytes of a span. Those of several messages of one type, joined, are the bytes of the merged message."""
-    context, parent, status = span.context, span.parent, span.status
-    encoded = EncodedSpan(
-        trace_id=context.trace_id.to_bytes(16, "big") if context else b"",
-        span_id=context.span_id.to_bytes(8, "big") if context else b"",
-        parent_span_id=parent.span_id.to_bytes(8, "big") if parent else b"",
-        flags=_flags(parent),
-        name=escape_surrogates(span.name),
-        kind=span.kind.value + 1,  # type: ignore[arg-type]  # the numbers of OTLP begin with "unspecified"
-        start_time_unix_nano=span.start_time or 0,
-        end_time_unix_nano=span.end_time or 0,
-    )
-    encoded.status.code = status.status_code.value  # type: ignore[assignment]
-    if status.description:
-        encoded.status.message = escape_surrogates(status.description)
+    parts = [
+        _repeated(span.name, span.kind, _flags(span.parent), span.status.status_code),
+        _ids(span.context, span.parent),
+        _TIMES.pack(_START_TIME, span.start_time or 0, _END_TIME, span.end_time or 0),
+    ]
+    encoded = EncodedSpan()
+    for name, value in (span.attributes or {}).items():
+        kind = type(value)
+        if (kind is str and len(value) <= MAX_REPEATED) or kind in (bool, int):  # type: ignore[arg-type]
+            parts.append(_attribute(name, value, kind))  # type: ignore[arg-type]
+        else:
+            _set(encoded.attributes.add(), name, value)
+    if span.status.description:
+        encoded.status.code = span.status.status_code.value  # type: ignore[assignment]
+        encoded.status.message = escape_surrogates(span.status.description)
     for event in span.events:
         added = encoded.events.add()
         added.name, added.time_unix_nano = escape_surrogates(event.name), event.timestamp
@@ -167,20 +185,32 @@ def _encode(span: ReadableSpan) -> bytes:
             _set(added.attributes.add(), name, value)
     for link in span.links:
         linked = encoded.links.add()
-        linked.trace_id, linked.span_id = (
-            link.context.trace_id.to_bytes(16, "big"),
-            link.context.span_id.to_bytes(8, "big"),
-        )
+        linked.trace_id, linked.span_id = _bytes_of(link.context)
         linked.flags = _flags(link.context)
-    repeated = []
-    for name, value in (span.attributes or {}).items():
-        kind = type(value)
-        if (kind is str and len(value) <= MAX_REPEATED) or kind in (bool, int):  # type: ignore[arg-type]
-            repeated.append(_attribute(name, value, kind))  # type: ignore[arg-type]
-        else:
-            _set(encoded.attributes.add(), name, value)
-    found: bytes = encoded.SerializeToString()
-    return found + b"".join(repeated)
+    parts.append(encoded.SerializeToString())
+    return b"".join(parts)
+
+
+def _ids(context: SpanContext | None, parent: SpanContext | None) -> bytes:
+    """Return the bytes of a span that has only ids."""
+    found = b""
+    if context is not None:
+        trace_id, span_id = _bytes_of(context)
+        found = _TRACE_ID + trace_id + _SPAN_ID + span_id
+    return found if parent is None else found + _PARENT_ID + _bytes_of(parent)[1]
+
+
+def _bytes_of(context: SpanContext) -> tuple[bytes, bytes]:
+    return context.trace_id.to_bytes(16, "big"), context.span_id.to_bytes(8, "big")
+
+
+@lru_cache(maxsize=1024)
+def _repeated(name: str, kind: SpanKind, flags: int, status: StatusCode) -> bytes:
+    """Return the bytes of a span that has what many spans have in common."""
+    span = EncodedSpan(name=escape_surrogates(name), kind=kind.value + 1, flags=flags)  # type: ignore[arg-type]  # 0: unspecified
+    span.status.code = status.value  # type: ignore[assignment]
+    encoded: bytes = span.SerializeToString()
+    return encoded
 
 
 @lru_cache(maxsize=4096)

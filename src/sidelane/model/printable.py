@@ -23,6 +23,8 @@ def printable_line(text: str) -> str:
 
 def printable_json(text: str) -> str:
     """Return JSON text with the same meaning, in which characters that would act on a terminal are written as JSON escapes."""
+    if text.isascii() and "\x7f" not in text:  # JSON text escapes the control characters below
+        return text
     return _IN_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

@@ -161,10 +161,11 @@ class ProcessGroup:
 
     def document(self) -> dict[str, Any]:
         """Return the state of the group and of each process."""
+        state = self._state
         return {
-            "name": self.name, "kind": self._options.kind, "started": self._started, "state": self._state,
-            "error": self._error or self._restart_error, "target": self.number.processes, "pinned": self.number.pinned,
-            "autoscale": self._autoscale, "restarts": self._restarts, "last_exit": self._last_exit,
+            "name": self.name, "kind": self._options.kind, "started": self._started, "state": state, "restarts": self._restarts,
+            "error": (None if state == "ready" else self._error) or self._restart_error, "autoscale": self._autoscale,
+            "target": self.number.processes, "pinned": self.number.pinned, "last_exit": self._last_exit,
             "processes": [member.document() for member in self.members],
         }  # fmt: skip
 

@@ -8,8 +8,11 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
+
+from pydantic_core import to_json
 
 from sidelane.model.json_text import dump_json
 from sidelane.model.printable import printable_json
@@ -56,7 +59,14 @@ class JsonLogFormatter(logging.Formatter):
         self._fields = {name: text for name, text in (("worker", worker), ("release", release)) if text}
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable_json(dump_json(log_document(record, self._fields)))
+        document = log_document(record, self._fields)
+        try:
+            text = to_json(
+                document
+            ).decode()  # in a third of the time of `json`, because each record holds up an event loop
+        except ValueError:  # a lone surrogate
+            text = dump_json(document)
+        return printable_json(text)
 
 
 def log_document(record: logging.LogRecord, fields: Mapping[str, str] = NO_FIELDS) -> dict[str, Any]:
@@ -65,7 +75,7 @@ def log_document(record: logging.LogRecord, fields: Mapping[str, str] = NO_FIELD
     A field from `extra` never replaces another member: `extra={"level": 9}` becomes `extra_level`.
     """
     document: dict[str, Any] = {
-        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03d}Z",
         "level": record.levelname,
         "logger": record.name,
         "message": _beginning(_message(record), MAX_TEXT),
@@ -84,6 +94,11 @@ def log_document(record: logging.LogRecord, fields: Mapping[str, str] = NO_FIELD
     if record.stack_info:
         document["stack"] = _end(record.stack_info, MAX_TEXT)
     return document
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -74,6 +74,19 @@ class Runtime:
     log_level: int = logging.DEBUG
 
 
+@dataclass(slots=True)
+class WrittenEvents:
+    """The task's own events of an attempt that are in the log and not yet reported to telemetry.
+
+    `any` is whether there ever were any. The next report is at `next_report`, in monotonic seconds, or at the end.
+    """
+
+    any: bool = False
+    count: int = 0
+    bytes: int = 0
+    next_report: float = 0.0
+
+
 class Attempt:
     """Runs one claimed job. The attempt ends when its slot is free. If the job's task exceeds its grace, the result is reported
     before that.
@@ -89,7 +102,7 @@ class Attempt:
         self.stop_reason: StopReason | None = None
         self.finished = False  # its outcome is decided
         self.reported = False
-        self.has_events = False  # its first event was reported to telemetry
+        self.written = WrittenEvents()
         self._remaining = claimed.remaining
         self.dispatched = claimed.offered  # by another process, which counts its failures
         self._failures = None if claimed.offered else claimed.record.failures

@@ -1,5 +1,6 @@
 """Telemetry of attempts: what workers, and those who complete external jobs, report about attempts and the ends of jobs."""
 
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -45,6 +46,9 @@ OUTCOMES: Final[dict[type[Outcome], AttemptOutcome]] = {
     Dispatched: AttemptOutcome.DISPATCHED,
 }
 
+MIN_REPORT_INTERVAL: Final = 0.25
+"""Minimum seconds between two reports of the events of one attempt, except for the report at its end."""
+
 QUEUED_AGAIN = frozenset({Change.RETRIED, Change.RELEASED, Change.LOST, Change.REQUEUED})
 """The changes after which a job waits anew."""
 
@@ -82,15 +86,18 @@ class AttemptTelemetry:
     def lost(self, *attempts: Attempt) -> None:
         """Record that the results of attempts do not count, or did not reach the store."""
         for attempt in attempts:
+            self._report_written(attempt)
             attempt.span.set({"sidelane.outcome": AttemptOutcome.LOST})
             attempt.span.fail("The lease was lost.", "LeaseLost")
             attempt.span.end()
 
     def appended(self, attempt: Attempt, append: EventAppend) -> None:
-        """Report events that are in the log."""
+        """Report events that are in the log. Those of a fast stream are reported together, because a report costs time."""
         if not self._telemetry.active:
             return
-        self._report_events(attempt, append.entries)
+        self._count_events(attempt, append.entries)
+        if time.monotonic() >= attempt.written.next_report:
+            self._report_written(attempt)
 
     def ended(self, attempt: Attempt, result: AttemptResult, *, accepted: bool) -> None:
         """Report the end of an attempt if the store has accepted it, and the end of its job, if the attempt decides it.
@@ -104,18 +111,33 @@ class AttemptTelemetry:
             end_attempt_span(attempt.span, result.outcome)
         if not self._telemetry.active:
             return
-        self._report_events(attempt, result.entries)
+        self._count_events(attempt, result.entries)
+        self._report_written(attempt)
         if attempt.dispatched:
             _report_attempt_end(self._telemetry, attempt.record, result, Cause.REMOTE, attempt.seconds)
         else:
             report_accepted_end(self._telemetry, attempt.record, result, Cause.WORKER, seconds=attempt.seconds)
 
-    def _report_events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
-        spec, lease = attempt.record.spec, attempt.lease
-        if not attempt.has_events and self._telemetry.wants(FirstEvent) and any(map(_is_own, entries)):
-            attempt.has_events = True
-            self._telemetry.report(FirstEvent(**job_fields(spec), attempt=lease.attempt, seconds=attempt.seconds))
-        report_events(self._telemetry, spec, lease, entries)
+    def _count_events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
+        """Count events that are in the log, and report the first one of the attempt."""
+        written, own = attempt.written, [len(entry.data.encode()) for entry in entries if _is_own(entry)]
+        if own and not written.any and self._telemetry.wants(FirstEvent):
+            fields = job_fields(attempt.record.spec)
+            self._telemetry.report(FirstEvent(**fields, attempt=attempt.lease.attempt, seconds=attempt.seconds))
+        written.any = written.any or bool(own)
+        written.count += len(own)
+        written.bytes += sum(own)
+
+    def _report_written(self, attempt: Attempt) -> None:
+        """Report the events that were counted since the last report."""
+        written = attempt.written
+        if written.count and self._telemetry.wants(EventsWritten):
+            fields = job_fields(attempt.record.spec)
+            self._telemetry.report(
+                EventsWritten(**fields, attempt=attempt.lease.attempt, count=written.count, bytes=written.bytes)
+            )
+        written.count = written.bytes = 0
+        written.next_report = time.monotonic() + MIN_REPORT_INTERVAL
 
 
 def attempt_attributes(spec: JobSpec, lease: Lease) -> dict[str, AttributeValue]:
@@ -176,10 +198,9 @@ def wait_of(claimed: Claimed) -> Wait | None:
 
 def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Sequence[NewEvent]) -> None:
     """Report the task's own events that were written."""
-    own = list(filter(_is_own, entries)) if telemetry.wants(EventsWritten) else []
-    if own:
-        size = sum(len(entry.data.encode()) for entry in own)
-        telemetry.report(EventsWritten(**job_fields(spec), attempt=lease.attempt, count=len(own), bytes=size))
+    sizes = [len(entry.data.encode()) for entry in entries if _is_own(entry)]
+    if sizes and telemetry.wants(EventsWritten):
+        telemetry.report(EventsWritten(**job_fields(spec), attempt=lease.attempt, count=len(sizes), bytes=sum(sizes)))
 
 
 def report_accepted_end(
