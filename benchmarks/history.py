@@ -67,8 +67,8 @@ def outcome_of(rng: random.Random) -> Outcome:
     return Retried(FAILURE) if chance < 0.02 else Failed(FAILURE) if chance < 0.03 else Succeeded("null")
 
 
-async def run_jobs(store: Store, clock: ManualClock, jobs: int, hours: float) -> None:
-    """Submit, start and finish jobs at an even rate. Jobs are removed soon after their ends, history is not."""
+async def run_jobs(store: Store, clock: ManualClock, jobs: int, hours: float, retention: float = HOUR) -> None:
+    """Submit, start and finish jobs at an even rate. Jobs are removed `retention` seconds after their ends, history is not."""
     rng = random.Random(SEED)
     queues = [f"queue-{number}" for number in range(QUEUES)]
     pace = hours * HOUR * BATCH / jobs
@@ -79,7 +79,7 @@ async def run_jobs(store: Store, clock: ManualClock, jobs: int, hours: float) ->
             [
                 JobSpec(
                     id=f"{batch}-{number}", task=f"task-{rng.randrange(TASKS)}", queue=rng.choice(queues),
-                    user=f"user-{rng.randrange(USERS)}", retention=HOUR,
+                    user=f"user-{rng.randrange(USERS)}", retention=retention,
                 )
                 for number in range(BATCH)
             ]
