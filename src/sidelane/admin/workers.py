@@ -87,8 +87,8 @@ def requested_change(worker: WorkerInfo, request: WorkerRequest | None) -> Reque
 
 async def requested_changes(store: Store, workers: Iterable[WorkerInfo]) -> Mapping[str, RequestedChange]:
     """Return what operators have asked of these workers, by the id of the worker."""
-    requests = await read_requests(store)
-    found = {worker.id: requested_change(worker, requests.get(worker.id)) for worker in workers}
+    made = await read_requests(store)
+    found = {worker.id: requested_change(worker, made.get(worker.id)) for worker in workers}
     return {worker_id: change for worker_id, change in found.items() if change is not None}
 
 

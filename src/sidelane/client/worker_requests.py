@@ -50,9 +50,9 @@ async def set_request(store: Store, worker_id: str, request: WorkerRequest | Non
 
 async def remove_old_requests(store: Store) -> None:
     """Remove the requests to workers that are not alive any more. Any process may do this at any time."""
-    if not (requests := await read_requests(store)):
+    if not (made := await read_requests(store)):
         return
-    for worker_id in requests.keys() - {worker.id for worker in await store.workers()}:
+    for worker_id in made.keys() - {worker.id for worker in await store.workers()}:
         await set_request(store, worker_id, None)
 
 
