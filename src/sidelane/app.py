@@ -31,8 +31,9 @@ from sidelane.client.load_recorder import LoadRecorder
 from sidelane.client.schedules import Schedules
 from sidelane.client.sync_client import SyncClient
 from sidelane.configuration import Configuration, load_settings
-from sidelane.consumers.consumer import Consumer, ConsumerRegistry, MessageHandler
+from sidelane.consumers.consumer import Consumer, MessageHandler
 from sidelane.consumers.receiver import message_receivers
+from sidelane.consumers.registry import ConsumerRegistry
 from sidelane.exporters.tracing import tracing
 from sidelane.external.completion import CompletionHandler
 from sidelane.external.dispatch import declare_dispatch
@@ -98,7 +99,7 @@ class Sidelane:
         self.services = services = Services(self.settings)
         self.registry, self.files, self.telemetry = services.registry, services.files, services.telemetry
         self.schedules = Schedules(lambda: self.client, self.registry)
-        self.consumers = ConsumerRegistry(self.registry)
+        self.consumers = ConsumerRegistry(self, lambda: self.client)
         self._opener: Opener = _open
         self._webhooks = WebhookClient(AddressPolicy.of(self.settings), telemetry=self.telemetry)
         all_secrets = Secrets(secrets)

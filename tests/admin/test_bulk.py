@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sidelane.admin import bulk
 from sidelane.admin.bulk import TooManyJobs, capture, chosen_jobs, filtered_jobs, read_action, recent_actions, stop
 from sidelane.admin.jobs import JobFilter
-from sidelane.client.bulk_actions import BulkAction, BulkKind, UnknownBulkAction, run_action
+from sidelane.client.bulk_actions import BulkAction, BulkKind, run_action
+from sidelane.model.errors import UnknownBulkAction
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobRecord, JobSpec, Lease, Query, State
 from sidelane.model.outcome import AttemptResult, Succeeded

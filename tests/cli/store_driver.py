@@ -46,10 +46,11 @@ class StoreDriver:
         (claimed,) = self.try_claim(job_id)
         return claimed.lease
 
-    def try_claim(self, job_id: str) -> tuple[Claimed, ...]:
-        """Ask for a job, and return what the store gives to the worker."""
+    def try_claim(self, *job_ids: str) -> tuple[Claimed, ...]:
+        """Ask for jobs, and return what the store gives to the worker."""
+        queues = dict.fromkeys(("chat", "gpu", "mail"), len(job_ids))
         request = ClaimRequest(
-            request=new_nonce(), worker=WORKER.id, queues={"chat": 1, "gpu": 1, "mail": 1}, ids=(job_id,), lease=LEASE
+            request=new_nonce(), worker=WORKER.id, queues=queues, ids=job_ids, limit=len(job_ids), lease=LEASE
         )
         return self.call(lambda store: store.claim(request)).jobs
 

@@ -175,6 +175,19 @@ def test_paused_batch_starts_no_job_until_it_is_resumed(driver: StoreDriver, sid
     assert [line["action"] for line in sidelane("audit", "--json").json] == ["batch.resume", "batch.pause"]
 
 
-def test_list_without_a_batch_says_so(driver: StoreDriver, sidelane: Command) -> None:
+def test_list_shows_the_batches_of_the_newest_jobs(driver: StoreDriver, sidelane: Command) -> None:
+    batch(driver, "one", "two")
+    driver.finish(driver.claim("two"), Failed(FAILURE))
+    result = sidelane("batches", env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    header, row = result.stdout.splitlines()
+    assert header.split() == ["ID", "STATE", "JOBS", "FAILED", "USER", "SUBMITTED"]
+    assert "night" in row
+    assert "1 of 2" in row
+    assert [(each["id"], each["failed"]) for each in sidelane("batches", "list", "--json").json] == [("night", 1)]
+
+
+def test_list_without_batches_says_so(driver: StoreDriver, sidelane: Command) -> None:
     driver.submit("one")
-    assert "None of the newest 1,000 jobs has a batch." in sidelane("batches").stderr
+    assert "None of the newest 1,000 jobs" in sidelane("batches").stderr
+    assert sidelane("batches", "--json").json == []

@@ -88,3 +88,35 @@ def test_a_job_without_callbacks_is_reported(driver: StoreDriver, sidelane: Comm
     assert sidelane("callbacks", "show", "nothing").exit_code == 4
     result = sidelane("callbacks", "redeliver", "nothing", "plain", "--json")
     assert (result.exit_code, [each["done"] for each in result.json]) == (4, [False, False])
+
+
+def test_list_shows_the_newest_callbacks_of_all_jobs(driver: StoreDriver, sidelane: Command) -> None:
+    fail(driver, submit(driver))
+    fail(driver, submit(driver, "two"))
+    driver.finish(claim(driver, "one.1.0"), Failed(FAILURE))
+    documents = sidelane("callbacks", "--json").json
+    assert {each["job"] for each in documents} == {"one", "two"}
+    assert len(documents) == 4
+    receiver = "be.example:443"
+    assert {each["id"] for each in sidelane("callbacks", "list", "--receiver", receiver, "--json").json} == {
+        "one.1.0", "two.1.0",
+    }  # fmt: skip
+    table = sidelane("callbacks", env={"COLUMNS": "80"}).stdout
+    assert "s3cret" not in table
+    assert max(map(len, table.splitlines())) <= 80
+    assert "such a callback" in sidelane("callbacks", "--receiver", "gone").stderr
+
+
+def test_receivers_that_callbacks_do_not_reach_are_listed(driver: StoreDriver, sidelane: Command) -> None:
+    fail(driver, submit(driver))
+    assert "reach their receivers" in sidelane("callbacks", "receivers").stderr
+    driver.finish(claim(driver, "one.1.0"), Failed(FAILURE))
+    driver.finish(claim(driver, "one.1.1"), Retried(FAILURE, 3600))
+    found = {
+        each["receiver"]: (each["failed"], each["retrying"])
+        for each in sidelane("callbacks", "receivers", "--json").json
+    }
+    assert found == {"be.example:443": (1, 0), str(Sqs("ends")): (0, 1)}
+    table = sidelane("callbacks", "receivers", env={"COLUMNS": "80"}).stdout
+    assert "be.example answered 500" in table
+    assert max(map(len, table.splitlines())) <= 80

@@ -301,3 +301,19 @@ def fail_many(driver: StoreDriver, count: int, **fields: Any) -> None:
     """Create `count` dead letters."""
     specs = [JobSpec(id=f"many-{number}", task="answer", queue="chat", **fields) for number in range(count)]
     driver.fail_all(specs, BUSY)
+
+
+def test_causes_are_grouped_by_release_most_jobs_first(driver: StoreDriver, sidelane: Command) -> None:
+    for number in range(3):
+        driver.fail(f"busy-{number}", BUSY)
+    driver.fail("broken", BROKEN)
+    busy, broken = sidelane("dead", "--group", "--json").json
+    assert (busy["jobs"], busy["error"], busy["task"]) == (3, "APIError: 429 over quota", "answer")
+    assert (broken["jobs"], broken["newest"]) == (1, "broken")
+    result = sidelane("dead", "list", "--group", env={"COLUMNS": "80"})
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [[busy["key"], "3"], [broken["key"], "1"]]
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    assert ids(sidelane, "--cause", busy["key"]) == ["busy-2", "busy-1", "busy-0"]
+    assert ids(sidelane, "--cause", busy["key"], "--limit", "1") == ["busy-2"]
+    assert "No matching dead letter" in sidelane("dead", "--cause", "gone").stderr
+    assert "No matching dead letter" in sidelane("dead", "--group", "--task", "gone").stderr

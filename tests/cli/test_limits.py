@@ -61,3 +61,29 @@ def test_the_list_fits_a_narrow_terminal(driver: StoreDriver, sidelane: Command)
     narrow = sidelane("limits", env={"COLUMNS": "80"})
     assert max(len(line) for line in narrow.stdout.splitlines()) <= 80
     assert "1 of 1" in narrow.stdout
+
+
+def test_show_lists_who_uses_a_limit_and_who_waits_in_order(driver: StoreDriver, sidelane: Command) -> None:
+    limit = slots("answer", "ann/b", 1)
+    driver.claim(driver.submit("running", limits=(limit,)))
+    for number in range(120):
+        driver.submit(f"job-{number}", priority=number % 2, limits=(limit,))
+    assert driver.try_claim(*(f"job-{number}" for number in range(120))) == ()
+    document = sidelane("limits", "show", "answer/ann/b", "--json", "--limit", "110").json
+    order = [f"job-{number}" for number in (*range(1, 120, 2), *range(0, 120, 2))]
+    assert [job["id"] for job in document["using"]] == ["running"]
+    assert [job["id"] for job in document["waiting"]] == order[:110]
+    assert (document["used"], document["waiting_for_limit"]) == (1, 120)
+    result = sidelane("limits", "show", "answer/ann/b", env={"COLUMNS": "80"})
+    assert "120 jobs wait; these are the first 50 to start" in result.stderr
+    assert result.stdout.index("running") < result.stdout.index("job-1 ") < result.stdout.index("job-3 ")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_show_of_an_unused_limit_says_so(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one")
+    result = sidelane("limits", "show", "gone/\x1b[2J")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "Limit gone/\\x1b[2J is not in use" in result.stderr
+    document = sidelane("limits", "show", "gone/x", "--json").json
+    assert document == {"id": "gone/x", "used": 0, "using": [], "waiting": []}

@@ -25,9 +25,11 @@ from sidelane import (
     State,
     Task,
 )
+from sidelane.admin.put_aside import message_of
 from sidelane.client.put_aside import read_put_aside
 from sidelane.consumers.receiver import MessageReceiver, message_receivers
 from sidelane.model.errors import MissingExtra
+from sidelane.model.job import JobRecord
 from sidelane.testing import harness
 from sidelane.testing.harness import Harness
 from sidelane.transports import cloudevents, receive_loop
@@ -230,6 +232,9 @@ async def test_malformed_message_is_dead_lettered_with_a_reason(
         await until(lambda: not queue.left(), "the acknowledgement")
         while not (noted := await read_put_aside(lane.client.store, 10)):
             await asyncio.sleep(0.02)
+        (copy,) = await lane.client.store.get([noted[0].job])
+        assert isinstance(copy, JobRecord)
+        assert message_of(copy).body == '{"member": "none"}'
     assert dead == '{"member": "none"}'
     assert [(each.receiver, each.endpoint, each.reason) for each in noted] == [
         ("requests", str(queue.endpoint), reason)

@@ -48,7 +48,19 @@ async def test_line_says_who_did_what_to_which_object_why_and_with_which_result(
     shown = text_of(await get(server, "audit"))
     assert "SMTP <moves>" in shown
     assert "<moves>" not in (await get(server, "audit")).text
-    assert failed.target == "gone"
+    assert (failed.target, failed.failed) == ("gone", True)
+
+
+async def test_line_names_the_object_also_if_only_the_form_names_it(server: Server, shop: Shop) -> None:
+    page = await get(server, "queues")
+    await act(server, "findings/mute", page, key="queue:chat")
+    await act(server, "findings/unmute", page, key="queue:chat")
+    await act(server, "jobs/new", page, task="echo", arguments="{}")
+    submitted, unmuted, muted = await lines(shop)
+    assert (muted.action, muted.target, muted.failed) == ("finding.mute", "queue:chat", True)
+    assert (unmuted.action, unmuted.target, unmuted.result) == ("finding.unmute", "queue:chat", "not muted")
+    assert (submitted.action, submitted.target, submitted.failed) == ("job.submit", "echo", True)
+    assert "text" in submitted.result
 
 
 async def test_refused_request_leaves_no_line(server: Server, shop: Shop) -> None:

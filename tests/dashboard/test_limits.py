@@ -4,6 +4,7 @@ import re
 
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit
+from sidelane.model.worker import ClaimRequest
 from tests.dashboard.conftest import BOTH_STORES
 from tests.dashboard.pages import get, text_of
 from tests.dashboard.shop import Shop
@@ -52,7 +53,27 @@ async def test_page_of_a_limit_lists_the_jobs_that_use_it_and_those_that_wait(se
     assert "Used 1/1 Waiting 2" in text
     assert "1 at the same time When it is full jobs wait" in text
     assert "Jobs that use it the newest 1" in text
-    assert "Jobs that wait for it the newest 2" in text
+    assert "Jobs that wait for it the first to start is first" in text
+
+
+@BOTH_STORES
+async def test_all_jobs_that_wait_are_listed_in_pages_in_the_order_of_their_starts(server: Server, shop: Shop) -> None:
+    limit = Limit(name="held", key="a/b&c", max=1, on_limit="wait")
+    store = shop.lane.client.store
+    specs = [JobSpec(id=f"j{n}", task="t", queue="q", priority=n % 2, limits=(limit,)) for n in range(121)]
+    await store.submit(specs)
+    await store.claim(ClaimRequest(request="r", worker="w", queues={"q": 200}, limit=200, lease=600))
+    page, found = await get(server, "limits/one?id=held/a%2Fb%26c"), list[str]()
+    while True:
+        waiting = page.text[page.text.index("Jobs that wait for it") :]
+        found += re.findall(r'id="job-(j\d+)"', waiting)
+        following = re.search(r'href="\.\./limits/one(\?[^"]+)" rel="next"', page.text)
+        if following is None:
+            break
+        page = await get(server, f"limits/one{following[1].replace('&amp;', '&')}")
+    assert found == [f"j{n}" for n in (*range(3, 121, 2), *range(0, 121, 2))]
+    assert "No further job waits for it." in text_of(await get(server, "limits/one?id=held/a%2Fb%26c&after=-9.0"))
+    assert "j3" in (await get(server, "limits/one?id=held/a%2Fb%26c&after=nonsense")).text
 
 
 async def test_list_is_filtered_by_the_begin_of_a_name(server: Server, shop: Shop) -> None:

@@ -8,13 +8,15 @@ from urllib.parse import quote
 import pytest
 from playwright.async_api import expect
 
-from sidelane import Webhook
+from sidelane import Message, Webhook
+from sidelane.admin.put_aside import newest_put_aside
 from sidelane.client.maintenance import report_worker_exit
 from sidelane.client.put_aside import note_put_aside
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit
 from sidelane.model.schedule import Schedule
 from sidelane.model.worker import ClaimRequest, WorkerInfo
+from tests.consumers.put_aside import REASON, Intake, message
 from tests.dashboard.conftest import BOTH_STORES, Browser
 from tests.dashboard.shop import Shop
 from tests.dashboard.test_job import HOSTILE
@@ -22,6 +24,12 @@ from tests.dashboard.test_job_live import LONG, serious
 from tests.dashboard.waiting import end_of
 
 pytestmark = pytest.mark.long
+
+
+@pytest.fixture
+def intake(shop: Shop) -> Intake:
+    """Request it before the browser, so that the shop's worker knows the consumer."""
+    return Intake(shop.lane)
 
 
 async def fill(shop: Shop, text: str) -> list[str]:
@@ -47,10 +55,13 @@ async def fill(shop: Shop, text: str) -> list[str]:
     await batch.wait(10)
     await end_of(await shop.tasks["echo"].options(callback=Webhook("http://127.0.0.1:9/x")).submit(text))
     await note_put_aside(store, text, text, text, text)
+    intake = Intake(lane, text)
+    await intake.put_aside(Message(id=text, body=text, attributes={"text": text}))
+    (kept,) = await newest_put_aside(store, 1)
     await store.submit([JobSpec(id="d.sent", task="sidelane.send", queue="parked", user=text, parent="running")])
     return [
         "workers", f"workers/{worker.id}", f"workers/{dead.id}", "schedules", "schedules/nightly", "dead", "limits",
-        f"limits/one?id={quote(limit.id)}", "batches", f"batches/{batch.id}", "callbacks", "messages",
+        f"limits/one?id={quote(limit.id)}", "batches", f"batches/{batch.id}", "callbacks", "messages", f"messages/{kept.noted.job}",
     ]  # fmt: skip
 
 
@@ -96,6 +107,10 @@ async def test_operator_acts_by_click_and_reads_what_was_done(browser: Browser, 
     await expect(status).to_have_text(re.compile("Submitted job"))
     await page.get_by_role("button", name="Disable").click()
     await expect(status).to_have_text("nightly: disabled")
+    await page.get_by_role("link", name="nightly").click()
+    await page.get_by_role("button", name="Forget").click()
+    await expect(status).to_have_text("nightly: forgotten")
+    await expect(page).to_have_url(re.compile("schedules$"))
     await page.get_by_role("link", name="Dead letters").click()
     await page.get_by_role("link", name="KeyError: 'plain'").click()
     await page.get_by_role("button", name="Requeue").first.click()
@@ -107,6 +122,36 @@ async def test_operator_acts_by_click_and_reads_what_was_done(browser: Browser, 
     await page.goto(f"{browser.url}/ops/batches/{batch.id}")
     await page.get_by_role("button", name="Cancel 2 of its jobs").click()
     await expect(status).to_have_text(re.compile("cancel"))
+
+
+@BOTH_STORES
+async def test_message_is_opened_and_requeued_by_click(intake: Intake, browser: Browser) -> None:
+    await intake.put_aside(message("m1"))
+    page = await browser.open("messages")
+    await page.get_by_role("link", name="m1").click()
+    await expect(page.get_by_text(REASON)).to_be_visible()
+    await expect(page.get_by_role("heading", name="m1 put aside")).to_be_visible()
+    intake.open = True
+    await page.get_by_role("button", name="Requeue").click()
+    await expect(page.get_by_role("status")).to_have_text(re.compile("requeued"))
+    await page.get_by_role("link", name="The job that it became").click()
+    await expect(page.get_by_role("heading", name="reply-requests succeeded")).to_be_visible()
+    await page.goto(f"{browser.url}/ops/messages")
+    await expect(page.get_by_text("No message was put aside.")).to_be_visible()
+
+
+@BOTH_STORES
+async def test_jobs_that_wait_for_a_limit_are_paged_by_click(shop: Shop, browser: Browser) -> None:
+    limit = Limit(name="held", key="ann", max=1, on_limit="wait")
+    store = shop.lane.client.store
+    await store.submit([JobSpec(id=f"j{number}", task="t", queue="q", limits=(limit,)) for number in range(61)])
+    await store.claim(ClaimRequest(request="r", worker="w", queues={"q": 100}, limit=100, lease=600))
+    page = await browser.open("limits/one?id=held/ann")
+    await page.get_by_role("link", name="Next").click()
+    await expect(page.locator("#job-j60")).to_be_visible()
+    await expect(page.locator("#job-j1")).to_have_count(0)
+    await page.get_by_role("link", name="First").click()
+    await expect(page.locator("#job-j1")).to_be_visible()
 
 
 @BOTH_STORES

@@ -37,3 +37,24 @@ def test_hidden_field_that_is_edited_has_the_new_value() -> None:
     original = '{"phone": 1, "name": "x"}'
     assert json.loads(unmasked('{"phone": 2}', original, hides_phones)) == {"phone": 2}
     assert json.loads(unmasked(f'{{"other": "{HIDDEN}"}}', original, hides_phones)) == {"other": HIDDEN}
+
+
+@given(values)
+def test_fields_inside_of_json_texts_are_hidden_and_come_back(value: object) -> None:
+    original = json.dumps({"body": json.dumps({"phone": "0170", "in": value})})
+    hidden = masked(json.loads(original), hides_phones)
+    assert "0170" not in json.dumps(hidden)
+    assert json.loads(unmasked(json.dumps(hidden), original, hides_phones)) == json.loads(original)
+
+
+def test_json_text_whose_other_fields_are_edited_keeps_its_hidden_ones() -> None:
+    original = json.dumps({"body": '{"phone": "0170", "name": "x"}'})
+    edited = json.dumps({"body": f'{{"phone": "{HIDDEN}", "name": "y"}}'})
+    assert json.loads(json.loads(unmasked(edited, original, hides_phones))["body"]) == {"phone": "0170", "name": "y"}
+
+
+def test_text_that_is_no_json_is_hidden_only_if_it_names_a_hidden_field() -> None:
+    assert masked('{"phone": "0170"', hides_phones) == HIDDEN
+    assert masked("[" * 100_000 + '"phone" : 1', hides_phones) == HIDDEN
+    assert masked('{"name": "x"', hides_phones) == '{"name": "x"'
+    assert masked("call 0170", hides_phones) == "call 0170"

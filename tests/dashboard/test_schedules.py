@@ -70,6 +70,19 @@ async def test_schedule_is_disabled_and_enabled_again(server: Server, shop: Shop
     assert record.enabled
 
 
+async def test_schedule_that_is_disabled_can_be_forgotten(server: Server, shop: Shop) -> None:
+    store = shop.lane.client.store
+    await store.upsert_schedule(NIGHTLY)
+    assert "Forget" not in text_of(await get(server, "schedules/nightly"))
+    await act(server, "schedules/nightly/disable", await get(server, "schedules/nightly"))
+    page = await get(server, "schedules/nightly")
+    assert "Forget" in text_of(page)
+    answer = await act(server, "schedules/nightly/forget", page)
+    assert answer.headers["location"].endswith("schedules")
+    assert "nightly: forgotten" in text_of(await get(server, "schedules"))
+    assert (await store.list_schedules()).records == ()
+
+
 async def test_viewer_runs_no_schedule(server: Server, shop: Shop, nightly: Schedule) -> None:
     headers = {"Cookie": "who=vic"}
     page = await get(server, "schedules", headers=headers)

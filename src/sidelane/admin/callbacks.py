@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidelane.admin.documents import error_text
+from sidelane.admin.documents import Document, error_text, time_text
 from sidelane.admin.jobs import with_histories
 from sidelane.callbacks.status import CallbackRecord, callback_record
 from sidelane.model.job import JobRecord, Query, State
@@ -45,6 +45,14 @@ class FailingReceiver:
     retrying: int
     error: str
     since: float
+
+
+def receiver_document(failing: FailingReceiver) -> Document:
+    """Return a failing receiver as JSON."""
+    return {
+        "receiver": failing.receiver, "failed": failing.failed, "retrying": failing.retrying, "since": time_text(failing.since),
+        "error": failing.error,
+    }  # fmt: skip
 
 
 async def newest_callbacks(store: Store, limit: int, *, receiver: str | None, before: int | None) -> CallbackPage:

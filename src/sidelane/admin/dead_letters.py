@@ -1,18 +1,22 @@
 """Dead letters, the jobs that have failed permanently, and how to find, requeue and purge them."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from sidelane.admin.actions import ActionResult, Lookup, Status, rejection_text
 from sidelane.admin.documents import problem_text, unknown_job_text
-from sidelane.admin.failure_causes import NUMBERS, FailureCause
+from sidelane.admin.failure_causes import NUMBERS, FailureCause, failure_causes
 from sidelane.admin.findings.finding import digest
 from sidelane.model.job import JobRecord, Query, Rejection, State
 from sidelane.stores.contract import Store
+from sidelane.tasks.internal_queues import CALLBACK_TASK, MESSAGE_QUEUE
 
 CHUNK_SIZE = 100
 """Jobs that are read, requeued or removed in one store call."""
+
+MAX_GROUPED = 300
+"""The newest dead letters, which are grouped by cause."""
 
 FAILED = frozenset({State.FAILED})
 
@@ -41,6 +45,8 @@ class DeadLetterFilter:
 
     def matches(self, record: JobRecord) -> bool:
         """Apply the part of the filter that a store cannot apply."""
+        if record.spec.queue == MESSAGE_QUEUE and self.queue != MESSAGE_QUEUE:
+            return False  # messages that were put aside have their own list
         ended = record.ended or 0.0
         if (self.since is not None and ended < self.since) or (self.until is not None and ended >= self.until):
             return False
@@ -74,9 +80,10 @@ async def newest_dead_letters(store: Store, selected: DeadLetterFilter, limit: i
     return records[:limit]
 
 
-def cause_key(cause: FailureCause) -> str:
-    """Return a few characters that stand for a cause, its task and its release."""
-    return digest(cause.newest.spec.task, NUMBERS.sub("#", cause.error), cause.release)
+def dead_letter_causes(records: Iterable[JobRecord]) -> dict[str, FailureCause]:
+    """Return the causes of dead letters by their keys, the most frequent first. Callbacks have their own list."""
+    causes = failure_causes(record for record in records if record.spec.task != CALLBACK_TASK)
+    return {digest(each.newest.spec.task, NUMBERS.sub("#", each.error), each.release): each for each in causes}
 
 
 class DeadLetterAction(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidelane.admin.documents import error_text
+from sidelane.admin.documents import Document, error_text, time_text
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.transition import last_start
 from sidelane.stores.contract import Store
@@ -58,6 +58,15 @@ def failure_causes(failed: Iterable[JobRecord]) -> list[FailureCause]:
         groups[record.spec.task, NUMBERS.sub("#", first_line(record)), release_of(record)].append(record)
     found = [FailureCause(first_line(records[0]), release, records) for (_, _, release), records in groups.items()]
     return sorted(found, key=lambda cause: -len(cause.records))
+
+
+def cause_document(cause: FailureCause) -> Document:
+    """Return a cause as JSON, with its newest job."""
+    newest = cause.newest
+    return {
+        "jobs": len(cause.records), "task": newest.spec.task, "release": cause.release or None, "error": cause.error,
+        "first": time_text(cause.first), "last": time_text(newest.ended), "newest": newest.id,
+    }  # fmt: skip
 
 
 def first_line(record: JobRecord) -> str:

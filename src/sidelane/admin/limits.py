@@ -4,14 +4,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.limit import Limit
 from sidelane.model.worker import LimitStats
 from sidelane.stores.contract import Store
 
 MAX_SEARCHED: Final = 2000
-"""The newest jobs among which those of a limit are searched."""
+"""The newest running jobs among which those of a limit are searched."""
 
 MAX_READ: Final = 500
 """Of these, the jobs that are read."""
@@ -19,13 +18,15 @@ MAX_READ: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class LimitJobs:
-    """Jobs of one limit, the newest first: those that use it while they run, and those that wait for it.
+    """Jobs of one limit: those that use it while they run, the newest first, and a page of those that wait for it.
 
+    Those that wait are in the order in which they start. `next` is where the next page begins, or None after the last.
     `declared` is the limit as one of these jobs has it, if there is one.
     """
 
     running: Sequence[JobRecord]
     waiting: Sequence[JobRecord]
+    next: tuple[int, int] | None
     declared: Limit | None
 
 
@@ -34,22 +35,23 @@ def fullest_first(limits: Iterable[LimitStats]) -> list[LimitStats]:
     return sorted(limits, key=lambda each: (-each.used / each.max if each.max else 0.0, -each.waiting, each.id))
 
 
-async def jobs_of_limit(store: Store, limit: str) -> LimitJobs:
-    """Return jobs of the limit with this id, as far as they are among the newest running and queued jobs of the store.
+async def jobs_of_limit(store: Store, limit_id: str, *, after: tuple[int, int] | None = None, count: int) -> LimitJobs:
+    """Return jobs of a limit. `count` of those that wait are on the page after this priority and sequence.
 
-    Those of a limit that counts by user are searched among the user's jobs.
+    Those that use it are found as far as they are among the newest running jobs of the store.
     """
-    name, _, key = limit.partition("/")
-    (declarations,) = await store.read_values([DECLARATIONS])
-    user = key if key and load_declarations(declarations).counts_by_user(name) else None
     running = await store.search_jobs(Query(states=frozenset({State.RUNNING}), limit=MAX_READ), scan=MAX_SEARCHED)
-    queued = await store.search_jobs(
-        Query(states=frozenset({State.QUEUED}), user=user, limit=MAX_READ), scan=MAX_SEARCHED
-    )
-    using = [record for record in running.records if _declared(record, limit) is not None]
-    waiting = [record for record in queued.records if record.waiting_for_limit == limit]
-    return LimitJobs(using, waiting, next((_declared(record, limit) for record in (*using, *waiting)), None))
+    using = [record for record in running.records if _declared(record, limit_id) is not None]
+    waiting = await store.waiting_jobs(limit_id, after=after, limit=count + 1)
+    page = waiting[:count]
+    declared = next((_declared(record, limit_id) for record in (*using, *waiting)), None)
+    return LimitJobs(using, page, position_of(page[-1]) if len(waiting) > count else None, declared)
 
 
-def _declared(record: JobRecord, limit: str) -> Limit | None:
-    return next((each for each in record.spec.limits if each.id == limit), None)
+def position_of(record: JobRecord) -> tuple[int, int]:
+    """Return the place of a job among those that wait for a limit: its priority and sequence."""
+    return record.spec.priority, record.sequence
+
+
+def _declared(record: JobRecord, limit_id: str) -> Limit | None:
+    return next((each for each in record.spec.limits if each.id == limit_id), None)

@@ -1,13 +1,13 @@
-"""Messages as operators see them: the endpoints of a lane, what was sent to external workers, and what was put aside."""
+"""Messages as operators see them: the endpoints of a lane, and what was sent to external workers."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from sidelane.admin.documents import Document
 from sidelane.admin.jobs import with_histories
 from sidelane.app import Sidelane
-from sidelane.client.put_aside import PutAside, read_put_aside
 from sidelane.external.outbox import DISPATCH_TASK
 from sidelane.external.task import external_tasks
 from sidelane.model.job import JobRecord, Query
@@ -19,8 +19,7 @@ MAX_SEARCHED: Final = 2000
 """The newest jobs of the store among which dispatches are searched."""
 
 MAX_DISPATCHES: Final = 50
-MAX_PUT_ASIDE: Final = 200
-"""Dispatches and messages that are listed, the newest."""
+"""Dispatches that are listed, the newest."""
 
 
 class Use(StrEnum):
@@ -46,12 +45,12 @@ class EndpointUse:
     errors: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatedPutAside:
-    """A message that was put aside, how often, and what was noted last. It comes again if there is no place for it."""
-
-    newest: PutAside
-    times: int
+def endpoint_document(use: EndpointUse) -> Document:
+    """Return one use of an endpoint as JSON. `errors` are by the names of workers."""
+    return {
+        "endpoint": use.endpoint, "use": str(use.use), "names": list(use.names), "dead_letters": use.dead_letters,
+        "errors": dict(use.errors),
+    }  # fmt: skip
 
 
 def endpoint_uses(lane: Sidelane, workers: Sequence[WorkerInfo]) -> list[EndpointUse]:
@@ -74,17 +73,6 @@ async def newest_dispatches(store: Store) -> list[JobRecord]:
     """Return the newest internal jobs that send jobs to external workers, with the histories of those that failed."""
     page = await store.search_jobs(Query(task=DISPATCH_TASK, limit=MAX_DISPATCHES), scan=MAX_SEARCHED)
     return await with_histories(store, page.records)
-
-
-async def put_aside_messages(store: Store) -> list[RepeatedPutAside]:
-    """Return the messages that were put aside, the newest first."""
-    found: dict[tuple[str, str], RepeatedPutAside] = {}
-    for each in await read_put_aside(store, MAX_PUT_ASIDE):
-        known = found.get((each.endpoint, each.message))
-        found[each.endpoint, each.message] = (
-            replace(known, times=known.times + 1) if known else RepeatedPutAside(each, 1)
-        )
-    return list(found.values())
 
 
 def _declared(lane: Sidelane) -> Iterator[tuple[Use, Endpoint, str]]:

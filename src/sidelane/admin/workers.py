@@ -45,6 +45,14 @@ async def read_exits(store: Store) -> list[WorkerExit]:
     return list(worker_exits(await store.read_journal(WORKER_EXITS, limit=MAX_EXITS)))
 
 
+def exit_document(died: WorkerExit) -> Document:
+    """Return a worker that died as JSON. `memory` is in bytes."""
+    return {
+        "id": died.id or None, "name": died.worker, "at": time_text(died.at), "reason": died.reason,
+        "memory": died.memory or None, "host": died.host or None, "release": died.release or None, "jobs": list(died.jobs),
+    }  # fmt: skip
+
+
 async def jobs_of_exit(store: Store, died: WorkerExit) -> list[JobRecord]:
     """Return the jobs that a worker was running when it died, as they are now, without those that were removed."""
     found = await store.get(died.jobs) if died.jobs else []

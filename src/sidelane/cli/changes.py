@@ -100,13 +100,15 @@ def change_jobs(
     ids: Sequence[str],
     action: str,
     act: Callable[[Client, list[str]], Awaitable[Sequence[ActionResult]]],
+    *,
+    reason: str = "",
 ) -> list[ActionResult]:
     """Call `change` with an action on jobs. Each of `ids` may be shortened to a unique prefix."""
 
     async def run(client: Client) -> Sequence[ActionResult]:
         return await act(client, await full_ids(client.store, ids))
 
-    return change(settings, action, run)
+    return change(settings, action, run, reason=reason)
 
 
 async def keep_line(store: Store, action: str, results: Sequence[ActionResult], *, reason: str = "") -> None:

@@ -17,6 +17,7 @@ from sidelane.model.errors import (
     StoreError,
     TransportError,
     UnknownBatch,
+    UnknownBulkAction,
     UnknownGroup,
     UnknownJob,
     UnknownSchedule,
@@ -35,7 +36,7 @@ def exit_of(error: BaseException) -> Exit:
     match error:
         case ConfigurationError() | StoreError() | TransportError():
             return Exit.CONFIGURATION
-        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup():
+        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup() | UnknownBulkAction():
             return Exit.UNKNOWN
         case NoSupervisor() | ServiceUnreachable():
             return Exit.UNKNOWN

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from sidelane.model.errors import PermanentFailure, RetryLater, SidelaneError, StoreUnavailable
+from sidelane.model.errors import PermanentFailure, RetryLater, StoreUnavailable, UnknownBulkAction
 from sidelane.model.job import JobRecord, Rejection, State, Tombstone
 from sidelane.model.json_text import dump_json
 from sidelane.model.retry import Exponential, Retry
@@ -41,12 +41,6 @@ RETRY: Final = Retry(attempts=30, backoff=Exponential(first=1, max_delay=60))
 MAX_WORKER_LOSSES: Final = 100
 RETENTION: Final = 86_400.0
 """How the job of a bulk action is run again, and the seconds for which it is kept."""
-
-
-class UnknownBulkAction(SidelaneError):
-    """There is no such bulk action, or no longer: they are kept for a day."""
-
-    status = 404
 
 
 class BulkKind(StrEnum):

@@ -85,25 +85,6 @@ class Consumer:
         return f"in-{digest}"  # it can be derived from the message's id, so it must not look random
 
 
-class ConsumerRegistry:
-    """The consumers of one lane, by name."""
-
-    def __init__(self, registry: object) -> None:
-        self._registry = registry
-        self._named: dict[str, Consumer] = {}
-
-    def __iter__(self) -> Iterator[Consumer]:
-        return iter(self._named.values())
-
-    def declare(self, endpoint: Endpoint, name: str | None, function: MessageHandler) -> Consumer:
-        """Declare a consumer. Raises `ConfigurationError` if its name is taken."""
-        consumer = Consumer(function, name or function.__name__, endpoint, self._registry)
-        if consumer.name in self._named:
-            raise ConfigurationError(f"This lane already has a consumer {consumer.name!r}. Set name=… on one of them.")
-        self._named[consumer.name] = consumer
-        return consumer
-
-
 @contextmanager
 def _malformed() -> Iterator[None]:
     """Raise `MalformedMessage` instead of the exceptions which mean that the message is malformed."""

@@ -4,13 +4,12 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from functools import partial
-from http import HTTPStatus
 
 from sidelane.client.client import Client
-from sidelane.client.put_aside import note_put_aside
 from sidelane.consumers.consumer import Consumer
+from sidelane.consumers.put_aside import put_aside
+from sidelane.consumers.submission import submit_once
 from sidelane.model.errors import JobRefused, LimitReached, MalformedMessage, QueueFull, StoreUnavailable
-from sidelane.model.job import JobSpec
 from sidelane.services import Services
 from sidelane.transports.contract import Delivery, Receiver, Transport
 from sidelane.transports.factory import TransportPool
@@ -69,7 +68,7 @@ class MessageReceiver:
             if spec is None:
                 logger.info("consumer %s ignores message %s", name, message.id)
             else:
-                submit = partial(self._submit, spec, message.id)
+                submit = partial(submit_once, self._client, spec, message.id)
                 await self._loop.apply(delivery, submit, (StoreUnavailable, QueueFull))
         except LimitReached as error:
             logger.warning("consumer %s: message %s is delivered again later: %s", name, message.id, error)
@@ -77,25 +76,9 @@ class MessageReceiver:
         except (MalformedMessage, JobRefused) as error:
             logger.warning("consumer %s cannot use message %s: %s", name, message.id, error)
             await delivery.dead_letter(str(error))
-            endpoint = str(self._consumer.endpoint)
-            await note_put_aside(self._client.store, message.id, endpoint, receiver=name, reason=str(error))
+            await put_aside(self._client, self._consumer, message, str(error), id_retention=id_retention)
         else:
             await delivery.ack()
-
-    async def _submit(self, spec: JobSpec, message_id: str) -> None:
-        """Submit a job, unless its message was delivered again after the job was removed.
-
-        Raises `StoreUnavailable`, `QueueFull` or `LimitReached`, and `JobRefused` if the job can never be accepted.
-        """
-        try:
-            submission = await self._client.submit_spec(spec)
-        except JobRefused as error:
-            if error.status != HTTPStatus.GONE:
-                raise
-            logger.info("message %s was delivered again after its job %s was removed", message_id, spec.id)
-        else:
-            if not submission.created:
-                logger.info("message %s already has its job %s", message_id, submission.record.id)
 
 
 def message_receivers(consumers: Iterable[Consumer], services: Services) -> list[MessageReceiver]:

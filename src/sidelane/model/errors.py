@@ -13,6 +13,7 @@ SidelaneError
 ├── PayloadTooLarge           arguments, an event or a result over the size limit
 ├── UnknownTask               a task that was never declared
 ├── UnknownBatch              no such batch, or no longer
+├── UnknownBulkAction         no such bulk action, or no longer
 ├── UnknownSchedule           no such schedule
 ├── UnknownGroup              no such group of the service
 ├── SupervisorError           the supervisor of the service refused or did not answer
@@ -119,6 +120,12 @@ class UnknownTask(SidelaneError):
 
 class UnknownBatch(SidelaneError):
     """There is no such batch."""
+
+    status = 404
+
+
+class UnknownBulkAction(SidelaneError):
+    """There is no such bulk action, or no longer: they are kept for a day."""
 
     status = 404
 

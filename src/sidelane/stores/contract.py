@@ -306,6 +306,16 @@ class Store(JobSource, Batches, Schedules, SharedState, Maintenance, History, Pr
         """
         ...
 
+    async def waiting_jobs(
+        self, limit_id: str, *, after: tuple[int, int] | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[JobRecord]:
+        """Return up to `limit` jobs that wait for a limit, in the order in which they start.
+
+        `after` is the priority and the `sequence` of the last job of the page before. A page has at most 200 jobs. The `history`
+        of these jobs is empty.
+        """
+        ...
+
     async def queue_position(self, job_id: str) -> QueuePosition | None:
         """Count the ready jobs before a ready job of the same queue, by priority then age, up to 1,000."""
         ...

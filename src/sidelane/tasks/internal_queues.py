@@ -1,4 +1,4 @@
-"""Internal queues. Callbacks, dispatches and file cleanup run as separate jobs, which never take a slot of a user's job.
+"""Internal queues. Callbacks, dispatches, file cleanup and more run as separate jobs, which never take a slot of a user's job.
 
 Every worker runs these jobs, whichever queues the worker was started for.
 """
@@ -13,7 +13,9 @@ CALLBACK_QUEUE = "sidelane.callbacks"
 DISPATCH_QUEUE = "sidelane.sending"
 FILE_QUEUE = "sidelane.files"
 BULK_QUEUE = "sidelane.bulk"
-"""Queues of callbacks, of dispatches to external workers, of the cleanup of removed jobs' files, and of bulk actions."""
+MESSAGE_QUEUE = "sidelane.messages"
+"""Queues of callbacks, of dispatches to external workers, of the cleanup of removed jobs' files, of bulk actions, and of messages
+that consumers could not use."""
 
 CALLBACK_TASK = "sidelane.callback"
 FILE_CLEANUP_TASK = "sidelane.remove_files"
@@ -24,7 +26,13 @@ BULK_TASK = "sidelane.bulk_action"
 
 INTERNAL_QUEUES = {
     queue.name: queue
-    for queue in (Queue(CALLBACK_QUEUE, 500), Queue(DISPATCH_QUEUE, 100), Queue(FILE_QUEUE, 10), Queue(BULK_QUEUE, 2))
+    for queue in (
+        Queue(CALLBACK_QUEUE, 500),
+        Queue(DISPATCH_QUEUE, 100),
+        Queue(FILE_QUEUE, 10),
+        Queue(BULK_QUEUE, 2),
+        Queue(MESSAGE_QUEUE, 10),
+    )
 }
 """Internal queues, each with the concurrency of one worker process. These jobs mostly wait for I/O."""
 

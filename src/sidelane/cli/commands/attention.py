@@ -90,7 +90,7 @@ def mute(
     common: Common,
 ) -> None:
     """Send no alerts of a finding for a while, and list it last."""
-    results = change(common.settings(), "attention.mute", lambda client: _mute(client, key, seconds))
+    results = change(common.settings(), "finding.mute", lambda client: _mute(client, key, seconds))
     print_results(results, as_json=common.as_json, key="key")
 
 
@@ -98,7 +98,7 @@ def mute(
 @expand_options
 def unmute(key: Key, *, common: Common) -> None:
     """Let a muted finding count again."""
-    results = change(common.settings(), "attention.unmute", lambda client: _unmute(client, key))
+    results = change(common.settings(), "finding.unmute", lambda client: _unmute(client, key))
     print_results(results, as_json=common.as_json, key="key")
 
 

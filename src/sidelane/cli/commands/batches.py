@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from sidelane.admin.actions import ActionResult, cancel_batch
 from sidelane.admin.batches import MAX_SEARCHED, newest_batches
@@ -12,10 +13,12 @@ from sidelane.admin.documents import Document, batch_document, follow_up_documen
 from sidelane.admin.pauses import pause_document, pause_text, set_batches_paused
 from sidelane.cli.changes import PauseOptions, change
 from sidelane.cli.locate import with_client
-from sidelane.cli.options import Common, DefaultListGroup, expand_options
-from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, batches_table, print_batch
+from sidelane.cli.options import Common, DefaultListGroup, MaxItems, expand_options
+from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, batch_state, print_batch
 from sidelane.cli.output.console import interactive, output, print_json, stderr, write
 from sidelane.cli.output.results import print_results
+from sidelane.cli.output.tables import Columns, fit_table
+from sidelane.cli.output.time_format import relative_time
 from sidelane.client.client import Client
 from sidelane.client.event_stream import batch_record, stream_batch
 from sidelane.client.pauses import Pause, Pauses, read_pauses
@@ -23,6 +26,14 @@ from sidelane.model.batch import BatchRecord
 from sidelane.model.job import State
 from sidelane.processes.exit_code import Exit
 from sidelane.stores.contract import Store
+from sidelane.stores.factory import redact_url
+
+COLUMNS = Columns(
+    headers=("ID", "STATE", "JOBS", "FAILED", "USER", "SUBMITTED"),
+    droppable=("USER", "SUBMITTED"),
+    shrinkable=("USER",),
+    numbers=("JOBS", "FAILED"),
+)
 
 commands = typer.Typer(
     cls=DefaultListGroup, help="List, show, watch, pause, resume and cancel batches. Without a command: list them."
@@ -34,20 +45,23 @@ BatchIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of bat
 
 @commands.command("list")
 @expand_options
-def list_(*, common: Common) -> None:
-    """List the batches of the newest 1,000 jobs: how many of their jobs have ended, and which batches are paused."""
-    records, pauses = with_client(common.settings(), lambda client: _read(client.store))
+def list_(*, limit: MaxItems = 50, common: Common) -> None:
+    """List the batches of the newest 1,000 jobs, newest first. An older batch can be shown by its id."""
+    settings = common.settings()
+    found, pauses = with_client(settings, lambda client: _read(client.store))
     if common.as_json:
-        print_json([_document(record, pauses.batches.get(record.id)) for record in records])
+        print_json([_document(each, pauses.batches.get(each.id)) for each in found[:limit]])
         return
-    if not records:
-        stderr().print(f"None of the newest {MAX_SEARCHED:,} jobs has a batch.", style="dim")
+    if not found:
+        stderr().print(
+            f"None of the newest {MAX_SEARCHED:,} jobs in {redact_url(settings.store)} has a batch.", style="dim"
+        )
         return
     console, now = output(), time.time()
-    write(console, batches_table(console, records, now))
-    for record in records:
-        if record.paused and (text := pause_text(pauses.batches.get(record.id), now)):
-            stderr().print(f"{record.id} is paused {text}", style="dim", markup=False, highlight=False)
+    write(console, fit_table(console, COLUMNS, [_row(each, now) for each in found[:limit]]))
+    for each in found[:limit]:
+        if each.paused and (text := pause_text(pauses.batches.get(each.id), now)):
+            stderr().print(f"{each.id} is paused {text}", style="dim", markup=False, highlight=False)
 
 
 @commands.command()
@@ -128,3 +142,15 @@ async def _watch(store: Store, batch_id: str, view: BatchView) -> BatchRecord:
             async for record in records:
                 view.show(record)
     return record
+
+
+def _row(batch: BatchRecord, now: float) -> list[Text]:
+    total = f"{batch.total - batch.unfinished:,} of {batch.total:,}{'' if batch.sealed else ' so far'}"
+    return [
+        Text(batch.id),
+        batch_state(batch),
+        Text(total),
+        Text(f"{batch.failed:,}" if batch.failed else "", "red"),
+        Text(batch.spec.user or ""),
+        Text(relative_time(batch.submitted, now), "dim"),
+    ]

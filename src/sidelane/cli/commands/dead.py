@@ -1,6 +1,7 @@
 """`sidelane dead`: list, show, requeue and purge dead letters, the jobs that failed for good."""
 
 import time
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -8,17 +9,20 @@ from rich.text import Text
 
 from sidelane.admin.arguments import check_arguments
 from sidelane.admin.dead_letters import (
+    MAX_GROUPED,
     Check,
     DeadLetterAction,
     DeadLetterFilter,
     Purge,
     Requeue,
     apply_to_each,
+    dead_letter_causes,
     dead_letters,
     newest_dead_letters,
     not_dead_text,
 )
 from sidelane.admin.documents import error_text, failure_document, job_document
+from sidelane.admin.failure_causes import FailureCause, cause_document
 from sidelane.cli.changes import Reason, bulk_action, change_jobs
 from sidelane.cli.commands.jobs import JobId, show_job
 from sidelane.cli.locate import load_lane, with_client
@@ -49,6 +53,13 @@ COLUMNS = Columns(
     shrinkable=("TASK", "ERROR"),
 )
 
+CAUSES = Columns(
+    headers=("KEY", "JOBS", "TASK", "RELEASE", "FIRST", "LAST", "ERROR"),
+    droppable=("FIRST", "RELEASE"),
+    shrinkable=("TASK", "RELEASE", "ERROR"),
+    numbers=("JOBS",),
+)
+
 MAX_ERROR = 200
 """Maximum number of characters of an error in the list."""
 
@@ -65,10 +76,29 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters that match th
 
 @commands.command("list")
 @expand_options
-def list_(*, filters: DeadLetterOptions, limit: MaxItems = 50, common: Common) -> None:
-    """List dead letters, newest first, with their error."""
+def list_(
+    *,
+    filters: DeadLetterOptions,
+    group: Annotated[
+        bool, typer.Option("--group", help="List causes instead, by release, most jobs first.", show_default=False)
+    ] = False,
+    cause: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="Only of this cause, as --group names it.", show_default=False),
+    ] = None,
+    limit: MaxItems = 50,
+    common: Common,
+) -> None:
+    """List dead letters, newest first, with their error. --group and --cause look at the newest 300 that match."""
     selected, settings = filters.selected(), common.settings()
-    records = with_client(settings, lambda client: newest_dead_letters(client.store, selected, limit))
+    read = MAX_GROUPED if group or cause else limit
+    records = with_client(settings, lambda client: newest_dead_letters(client.store, selected, read))
+    if group:
+        _print_causes(dead_letter_causes(records), settings, as_json=common.as_json)
+        return
+    if cause is not None:
+        found = dead_letter_causes(records).get(cause)
+        records = [] if found is None else sorted(found.records, key=lambda record: -(record.ended or 0.0))[:limit]
     if common.as_json:
         print_json(
             [{**job_document(record), "history": list(map(failure_document, record.history))} for record in records]
@@ -157,7 +187,7 @@ def _check(arguments: str, settings: Settings, lane: str | None) -> Check:
 def _apply_to_each(
     settings: Settings, ids: list[str], action: DeadLetterAction, check: Check | None, *, as_json: bool
 ) -> None:
-    name = f"dead.{action.past_tense}"
+    name = "job.purge" if isinstance(action, Purge) else "job.requeue"
     results = change_jobs(settings, ids, name, lambda client, full: apply_to_each(client.store, full, action, check))
     print_results(results, as_json=as_json)
 
@@ -169,6 +199,29 @@ def _bulk(
         common.settings(), kind, lambda store: dead_letters(store, selected), noun="dead letter", chosen=filters.chosen(),
         reason=reason, yes=yes, as_json=common.as_json,
     )  # fmt: skip
+
+
+def _print_causes(causes: Mapping[str, FailureCause], settings: Settings, *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"key": key, **cause_document(cause)} for key, cause in causes.items()])
+    elif causes:
+        console, now = output(), time.time()
+        write(console, fit_table(console, CAUSES, [_cause_row(key, each, now) for key, each in causes.items()]))
+    else:
+        _print_none(settings)
+
+
+def _cause_row(key: str, cause: FailureCause, now: float) -> list[Text]:
+    newest = cause.newest
+    return [
+        Text(key),
+        Text(f"{len(cause.records):,}", "bold"),
+        Text(newest.spec.task, "bold"),
+        Text(cause.release),
+        Text(relative_time(cause.first, now), "dim"),
+        Text(relative_time(newest.ended or 0.0, now), "dim"),
+        Text(one_line(cause.error, MAX_ERROR), "red"),
+    ]
 
 
 def _print_none(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""`sidelane workers`: list the live workers and the API processes with their health; drain, resume and restart workers."""
+"""`sidelane workers`: list live workers, API processes and workers that died; drain, resume and restart workers."""
 
 import time
 from collections.abc import Awaitable, Mapping, Sequence
@@ -8,11 +8,14 @@ import typer
 from rich.text import Text
 
 from sidelane.admin.actions import ActionResult
+from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.queues import job_count, list_queues, without_worker
 from sidelane.admin.workers import (
     RequestedChange,
     changing_worker_document,
+    exit_document,
     in_order,
+    read_exits,
     request_workers,
     requested_changes,
 )
@@ -21,13 +24,16 @@ from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
 from sidelane.cli.output.results import print_results
+from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import MIN_WIDTH, Columns, fit_table
 from sidelane.cli.output.time_format import duration, relative_time
 from sidelane.client.client import Client
 from sidelane.model.settings import Settings
+from sidelane.model.sizes import size_text
 from sidelane.model.worker import API, WORKER, QueueStats, WorkerInfo
 from sidelane.model.worker_request import WorkerAction
 from sidelane.stores.contract import Store
+from sidelane.stores.factory import redact_url
 from sidelane.tasks.internal_queues import without_internal
 
 COLUMNS = Columns(
@@ -35,6 +41,16 @@ COLUMNS = Columns(
     droppable=("STARTED", "TASKS", "HOST", "PID"),
     shrinkable=("HEALTH", "QUEUES"),
 )
+
+EXITS = Columns(
+    headers=("NAME", "DIED", "MEMORY", "JOBS", "HOST", "RELEASE", "HOW"),
+    droppable=("RELEASE", "HOST", "MEMORY"),
+    shrinkable=("NAME", "HOST", "RELEASE", "HOW"),
+    numbers=("MEMORY", "JOBS"),
+)
+
+MAX_REASON = 200
+"""Characters of how a worker died."""
 
 commands = typer.Typer(
     cls=DefaultListGroup,
@@ -51,8 +67,17 @@ Queue = Annotated[
 
 @commands.command("list")
 @expand_options
-def list_(*, common: Common) -> None:
+def list_(
+    *,
+    ended: Annotated[
+        bool, typer.Option("--ended", help="List the workers that died instead, and how.", show_default=False)
+    ] = False,
+    common: Common,
+) -> None:
     """List the live workers: health, slots, queues. API processes follow them."""
+    if ended:
+        _print_exits(common)
+        return
     queues, found, changes = with_client(common.settings(), lambda client: _read(client.store))
     if common.as_json:
         print_json([changing_worker_document(worker, changes.get(worker.id)) for worker in found])
@@ -136,6 +161,31 @@ def warn_without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerIn
     for queue in without_worker(queues, workers):
         verb = "waits" if queue.queued == 1 else "wait"
         stderr().print(warning(f"{job_count(queue.queued)} {verb} in queue {queue.name!r}, which no live worker takes"))
+
+
+def _print_exits(common: Common) -> None:
+    settings = common.settings()
+    exits = with_client(settings, lambda client: read_exits(client.store))
+    if common.as_json:
+        print_json(list(map(exit_document, exits)))
+        return
+    if not exits:
+        stderr().print(f"No worker has died, as far as {redact_url(settings.store)} knows.", style="dim")
+        return
+    console, now = output(), time.time()
+    write(console, fit_table(console, EXITS, [_exit_row(each, now) for each in exits]))
+
+
+def _exit_row(died: WorkerExit, now: float) -> list[Text]:
+    return [
+        Text(died.worker, "bold"),
+        Text(relative_time(died.at, now), "dim"),
+        Text(size_text(died.memory) if died.memory else ""),
+        Text(str(len(died.jobs) or ""), "yellow"),
+        Text(died.host, "dim"),
+        Text(died.release, "dim"),
+        Text(one_line(died.reason, MAX_REASON), "red"),
+    ]
 
 
 def _row(worker: WorkerInfo, now: float) -> list[Text]:

@@ -1,12 +1,9 @@
-"""Batches on a terminal: a table, a detail view, a live bar, or JSON lines."""
+"""Batch progress: a detail view, a live bar, or JSON lines."""
 
 import time
-from collections.abc import Sequence
 from typing import Protocol, Self
 
-from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from sidelane.admin.documents import batch_document
@@ -14,17 +11,13 @@ from sidelane.admin.pauses import pause_text
 from sidelane.cli.output.console import output, print_json_line, stderr, write
 from sidelane.cli.output.job_detail import follow_up_label
 from sidelane.cli.output.states import DOTS, STYLES
-from sidelane.cli.output.tables import Columns, facts_grid, fit_table
+from sidelane.cli.output.tables import facts_grid
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
 from sidelane.client.pauses import Pause
 from sidelane.model.batch import BatchRecord
 
 MAX_BAR, MIN_BAR = 40, 10
 """Width of a batch's bar in terminal columns."""
-
-COLUMNS = Columns(
-    headers=("ID", "STATE", "ENDED", "USER", "SUBMITTED"), droppable=("USER", "SUBMITTED"), shrinkable=("ID",)
-)
 
 
 class BatchView(Protocol):
@@ -70,18 +63,6 @@ class BatchProgress:
     def _line(self) -> Text:
         record = self._record
         return Text() if record is None else batch_line(record, time.time(), self._console.width)
-
-
-def batches_table(console: Console, records: Sequence[BatchRecord], now: float) -> Table:
-    """Return a table of batches."""
-    rows = [
-        [
-            Text(record.id, "bold"), batch_state(record), counts(record), Text(record.spec.user or ""),
-            Text(relative_time(record.submitted, now), "dim"),
-        ]
-        for record in records
-    ]  # fmt: skip
-    return fit_table(console, COLUMNS, rows)
 
 
 def print_batch(record: BatchRecord, pause: Pause | None) -> None:

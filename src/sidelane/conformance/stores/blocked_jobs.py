@@ -12,6 +12,7 @@ from sidelane.conformance.stores.actions import (
     ids,
     limit_usage,
     pass_time,
+    rate_limit,
     record,
     slot_limit,
     specs,
@@ -60,6 +61,37 @@ class BlockedJobs(StoreSuite):
         await submit(store, *specs("a", "b", limits=(ONE,)), *specs("free"))
         assert ids(await claim(store, limit=1)) == ["free"]
         assert await blocking_limits(store, "a", "b", "free") == ["few/k", "few/k", None]
+
+    async def test_jobs_that_wait_for_a_limit_are_listed_in_the_order_of_their_starts(self, store: Store) -> None:
+        await block_jobs(store)
+        await submit(store, *specs("b", "a", limits=(ONE,)), *specs("low", limits=(ONE,), priority=-3))
+        await submit(store, *specs("high", limits=(ONE,), priority=7), *specs("free"), *specs("c", limits=(ONE,)))
+        await submit(store, *specs("other", limits=(slot_limit(1, "wait", key="other"),)))
+        await claim(store)
+        for size in (1, 2, 3, 200):
+            listed, after = list[str](), None
+            while page := await store.waiting_jobs("few/k", after=after, limit=size):
+                listed += [each.id for each in page]
+                after = page[-1].spec.priority, page[-1].sequence
+                assert len(page) <= size
+            assert listed == ["high", "b", "a", "c", "low"]
+        for unknown in ("few/other", "few", "", "gone/\ud800"):
+            assert await store.waiting_jobs(unknown) == []
+
+    async def test_a_page_of_waiting_jobs_goes_on_after_its_last_job_has_started(self, store: Store) -> None:
+        holder = await block_jobs(store, "a", "b", "c")
+        first, second = await store.waiting_jobs("few/k", limit=2)
+        await finish(store, holder, Succeeded("1"))
+        await store.cancel(["b"])
+        after = second.spec.priority, second.sequence
+        assert [each.id for each in await store.waiting_jobs("few/k", after=after)] == ["c"]
+        assert [each.id for each in await store.waiting_jobs("few/k", after=(0, first.sequence))] == ["c"]
+        assert await store.waiting_jobs("few/k", after=(-1, 0)) == []
+
+    async def test_jobs_that_wait_for_a_rate_are_listed(self, store: Store) -> None:
+        await submit(store, *specs("a", "b", "c", limits=(rate_limit(1, 60.0, "wait"),)))
+        assert ids(await claim(store)) == ["a"]
+        assert [each.id for each in await store.waiting_jobs("often/k")] == ["b", "c"]
 
     async def test_many_blocked_jobs_do_not_hide_one_that_can_run(self, store: Store) -> None:
         await block_jobs(store)

@@ -149,6 +149,17 @@ class RedisStore:
             return JobPage(found[: query.limit], scanned, found[query.limit - 1].sequence)
         return JobPage(found, scanned, int(before) if before else None)
 
+    async def waiting_jobs(
+        self, limit_id: str, *, after: tuple[int, int] | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[JobRecord]:
+        if limit < 1 or not is_storable(limit_id):
+            return []
+        priority, sequence = after or (None, None)
+        answers = await self._server.run("waiting_jobs", limit_id, priority, sequence, min(limit, MAX_PAGE_ITEMS))
+        records = [replace(replies.record_of(answer), history=()) for answer in answers]
+        # a limit that was changed from slots to a rate, or back, has a page of each
+        return sorted(records, key=lambda record: (-record.spec.priority, record.sequence))[:limit]
+
     async def queue_position(self, job_id: str) -> QueuePosition | None:
         answer = await self._server.run("queue_position", job_id, _MAX_POSITION)
         return None if answer is None else replies.position_of(answer)

@@ -13,6 +13,7 @@ from sidelane.model.errors import MaintenanceRefused
 from sidelane.model.event import Cursor, EventPage
 from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
 from sidelane.model.job import JobPage, JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
+from sidelane.model.json_text import is_storable
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
 from sidelane.model.shared_state import JournalAppend, JournalEntry, ValueChange, VersionedValue
@@ -34,7 +35,7 @@ from sidelane.stores.sqlite.verbs.finish import finish
 from sidelane.stores.sqlite.verbs.heartbeat import heartbeat, touch_listeners, workers
 from sidelane.stores.sqlite.verbs.history import history, top_users, totals
 from sidelane.stores.sqlite.verbs.manage import cancel, get_or_set, pause, remove, requeue
-from sidelane.stores.sqlite.verbs.query import get, limits, list_jobs, queue_position, search_jobs, stats
+from sidelane.stores.sqlite.verbs.query import get, limits, list_jobs, queue_position, search_jobs, stats, waiting_jobs
 from sidelane.stores.sqlite.verbs.schedules import (
     delete_schedule,
     fire,
@@ -131,6 +132,13 @@ class SqliteStore:
         if query.finds_nothing:
             return JobPage()
         return await self._read(search_jobs, query, scan, slow=True)
+
+    async def waiting_jobs(
+        self, limit_id: str, *, after: tuple[int, int] | None = None, limit: int = MAX_PAGE_ITEMS
+    ) -> list[JobRecord]:
+        if limit < 1 or not is_storable(limit_id):
+            return []
+        return await self._read(waiting_jobs, limit_id, after, min(limit, MAX_PAGE_ITEMS), slow=True)
 
     async def queue_position(self, job_id: str) -> QueuePosition | None:
         return await self._read(queue_position, job_id)

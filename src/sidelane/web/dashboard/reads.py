@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 from sidelane.admin.advice import Advice, read_advice, this_machine
 from sidelane.admin.batches import newest_batches
 from sidelane.admin.callbacks import FailingReceiver, failing_receivers
-from sidelane.admin.dead_letters import DeadLetterFilter, newest_dead_letters
+from sidelane.admin.dead_letters import MAX_GROUPED, DeadLetterFilter, newest_dead_letters
 from sidelane.admin.failure_causes import FailureCause, read_failure_causes
 from sidelane.admin.figures import History, read_history
 from sidelane.admin.findings.evaluation import Attention
@@ -34,9 +34,6 @@ FINDINGS_FOR: Final = 5.0
 
 LISTS_FOR: Final = 2.0
 """The same for users in line, batches, dead letters and receivers, for which many jobs are read."""
-
-MAX_DEAD_LETTERS: Final = 300
-"""The newest dead letters, of which pages show groups."""
 
 ADVICE_FOR: Final = 600.0
 """The same for advice, which changes from hour to hour."""
@@ -83,9 +80,9 @@ class SharedReads:
         return await self._shared("exits", FINDINGS_FOR, lambda: read_exits(self.store))
 
     async def dead_letters(self) -> Sequence[JobRecord]:
-        """Return the newest dead letters, at most `MAX_DEAD_LETTERS`, with their histories."""
+        """Return the newest dead letters, at most `MAX_GROUPED`, with their histories."""
         return await self._shared(
-            "dead letters", LISTS_FOR, lambda: newest_dead_letters(self.store, DeadLetterFilter(), MAX_DEAD_LETTERS)
+            "dead letters", LISTS_FOR, lambda: newest_dead_letters(self.store, DeadLetterFilter(), MAX_GROUPED)
         )
 
     async def batches(self) -> Sequence[BatchRecord]:

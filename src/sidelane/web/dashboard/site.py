@@ -13,6 +13,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.datastructures import FormData
 
+from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.audit import AuditLine, record
 from sidelane.admin.findings.finding import Severity
 from sidelane.app import Sidelane
@@ -48,6 +49,9 @@ LANGUAGE_COOKIE: Final = "sidelane_language"
 THEME_COOKIE: Final = "sidelane_theme"
 
 THEMES: Final = ("light", "dark")
+
+MAX_TARGET: Final = 400
+"""Characters of the name of an object that a form sends."""
 
 MAX_DONE: Final = 300
 """Characters of the message that follows an action."""
@@ -105,14 +109,15 @@ class Site:
 
     def get(self, path: str, page: "Handler") -> None:
         """Add a page."""
-        self._add("GET", path, page, None)
+        self._add("GET", path, page)
 
-    def post(self, path: str, act: "Handler", *, action: str | None) -> None:
+    def post(self, path: str, act: "Handler", *, action: str | None, target: str = "") -> None:
         """Add an action, e.g. "queue.pause". Its requests must come from pages of this dashboard, and from who may do it.
 
-        Each request leaves an audit line. None is for what concerns only the reader.
+        Each request leaves an audit line. None is for what concerns only the reader. `target` is the field of the form that names
+        the object, if the path does not.
         """
-        self._add("POST", path, act, action)
+        self._add("POST", path, act, action, target)
 
     @property
     def reads(self) -> SharedReads:
@@ -143,7 +148,7 @@ class Site:
     async def _signed_in(self, request: Request) -> Operator | None:
         return None if self.sessions is None else await self.sessions.operator(request, self.lane.client)
 
-    def _add(self, method: str, path: str, handler: "Handler", action: str | None) -> None:
+    def _add(self, method: str, path: str, handler: "Handler", action: str | None = None, target: str = "") -> None:
         base = "../" * (path.count("/") - 1) or "./"
 
         async def endpoint(request: Request, operator: Any = Depends(self._operator)) -> Response:
@@ -156,18 +161,18 @@ class Site:
             view = View(self, request, operator, base=base)
             try:
                 if method == "POST":
-                    await view.check(action)
+                    await view.check(action, target)
             except SidelaneError as error:
                 return await view.error(error)
             try:
                 response = await handler(view)
             except SidelaneError as error:
-                view.outcome = str(error)
+                view.failed(error)
                 response = await view.error(error)
             if method == "POST":
                 view.reads.forget()
             if action is not None:
-                await view.keep_audit_line(action, failed=response.status_code >= HTTPStatus.BAD_REQUEST)
+                await view.keep_audit_line(action)
             return response
 
         self._router.add_api_route(path, endpoint, methods=[method], name=action, include_in_schema=False)
@@ -182,7 +187,8 @@ class View:
         self.operator = operator
         self.base = base
         self.target = next(iter(request.path_params.values()), "")  # of the action, for the audit
-        self.outcome = ""  # of the action
+        self.outcome = ""  # of the action, for the audit
+        self.has_failed = False
         self._form: FormData | None = None
 
     @property
@@ -226,8 +232,13 @@ class View:
         """Return whether the operator may do an action to an object."""
         return self.site.options.may(self.operator, action, target)
 
-    async def check(self, action: str | None) -> None:
-        """Raise `ForeignRequest` unless a page of this dashboard sent the request, and `NotAllowed`."""
+    async def check(self, action: str | None, target: str) -> None:
+        """Raise `ForeignRequest` unless a page of this dashboard sent the request, and `NotAllowed`.
+
+        `target` is the field of the form that names the object, if the path does not.
+        """
+        if target:
+            self.target = str((await self.form()).get(target, ""))[:MAX_TARGET]
         token = str((await self.form()).get("token", ""))
         site = self.request.headers.get("sec-fetch-site", "same-origin")
         if site != "same-origin" or not await self._is_token(token):
@@ -240,11 +251,11 @@ class View:
         if not self.may(action, target):
             raise NotAllowed(f"{self.operator.name} may not do that here ({action}).")
 
-    async def keep_audit_line(self, action: str, *, failed: bool) -> None:
+    async def keep_audit_line(self, action: str) -> None:
         """Keep who did what to which object, why and with which result."""
         line = AuditLine(
             by=self.operator.name, action=action, target=self.target, reason=str((await self.form()).get("reason", "")),
-            result=self.outcome, failed=failed,
+            result=self.outcome, failed=self.has_failed,
         )  # fmt: skip
         try:
             await record(self.store, line)
@@ -269,6 +280,17 @@ class View:
         problem = error.problem()
         away = isinstance(error, StoreError)
         return await self.page("error.html", problem.status, problem=problem, away=away, current="")
+
+    def failed(self, error: SidelaneError) -> None:
+        """Keep for the audit why the action was not done."""
+        self.outcome, self.has_failed = str(error), True
+
+    def result(self, result: ActionResult, *, to: str = "") -> Response:
+        """Return from an action on one object, as `done` does, and show its result."""
+        self.has_failed = result.status is not Status.DONE
+        response = self.done(f"{result.name}: {result.message}", to=to)
+        self.outcome = result.message
+        return response
 
     def done(self, message: str, *, to: str = "") -> Response:
         """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""

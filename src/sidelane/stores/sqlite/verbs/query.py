@@ -1,4 +1,4 @@
-"""get, list_jobs, search_jobs, queue_position, stats, limits: the reads of clients and operators, apart from event logs."""
+"""get, list_jobs, search_jobs, waiting_jobs, queue_position, stats, limits: the reads of clients and operators, without logs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +24,9 @@ _TEXT = """(
                   AND f.position = (SELECT max(position) FROM failures WHERE job = j.seq))
 )"""
 _COUNT_SCANNED = "SELECT count(*), min(seq) FROM scanned WHERE seq >= ?"
+_WAITING = rows.SQL.record.replace("FROM jobs j", "FROM jobs j INDEXED BY jobs_blocked") + (
+    " WHERE j.state = -1 AND j.blocked_by = ?"
+)
 _MAX_POSITION = 1000
 _MAX_HEADS = 200  # users whose first jobs are read to find how long they have waited
 _MIN_RATE = 1 / 3600  # jobs per second; for a slower queue the wait is not estimated
@@ -113,6 +116,24 @@ def _conditions(query: Query) -> tuple[list[str], list[object]]:
         conditions.append(_TEXT)
         values += [query.text] * 2
     return conditions, values
+
+
+def waiting_jobs(tx: Transaction, limit_id: str, after: tuple[int, int] | None, limit: int) -> list[JobRecord]:
+    """Return a page of the jobs that wait for a limit, by priority, then age."""
+    if after is None:
+        found = tx.all(f"{_WAITING} ORDER BY j.priority DESC, j.seq LIMIT ?", limit_id, limit)
+    else:
+        priority, seq = after
+        found = tx.all(
+            f"{_WAITING} AND j.priority = ? AND j.seq > ? ORDER BY j.seq LIMIT ?", limit_id, priority, seq, limit
+        )
+        found += tx.all(
+            f"{_WAITING} AND j.priority < ? ORDER BY j.priority DESC, j.seq LIMIT ?",
+            limit_id,
+            priority,
+            limit - len(found),
+        )
+    return [rows.record(each) for each in found]
 
 
 def queue_position(tx: Transaction, job_id: str) -> QueuePosition | None:

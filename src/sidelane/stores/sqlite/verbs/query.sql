@@ -1,4 +1,4 @@
--- get, queue_position, stats, limits. `list_jobs` builds its statement from `rows.record`.
+-- get, queue_position, stats, limits. `list_jobs` and `waiting_jobs` build their statements from `rows.record`.
 -- Tables: tombstones, jobs, user_queues, queues, slots, rates, specs.
 
 -- :tombstone

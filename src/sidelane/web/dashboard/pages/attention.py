@@ -18,11 +18,6 @@ from sidelane.web.dashboard.charts import Line, TimeChart, per_minute
 from sidelane.web.dashboard.pages.queues import read_overviews
 from sidelane.web.dashboard.site import Site, View
 
-MUTE: Final = "finding.mute"
-
-MAX_KEY: Final = 400
-"""Characters of a finding's key that are read from a form."""
-
 SLOWEST: Final = 3
 """Tasks that are shown while nothing needs a person."""
 
@@ -30,8 +25,8 @@ SLOWEST: Final = 3
 def add_pages(site: Site) -> None:
     """Add the front page, and the actions on findings."""
     site.get("/", _attention)
-    site.post("/findings/mute", _mute, action=MUTE)
-    site.post("/findings/unmute", _unmute, action=MUTE)
+    site.post("/findings/mute", _mute, action="finding.mute", target="key")
+    site.post("/findings/unmute", _unmute, action="finding.unmute", target="key")
 
 
 async def _attention(view: View) -> Response:
@@ -93,11 +88,10 @@ def _run_p95(figures: Figures) -> float | None:
 
 
 async def _mute(view: View) -> Response:
-    key = str((await view.form()).get("key", ""))[:MAX_KEY]
-    result = await mute_finding(view.store, key, HOUR, known=await view.reads.findings())
-    return view.done(f"{result.name}: {result.message}")
+    result = await mute_finding(view.store, view.target, HOUR, known=await view.reads.findings())
+    return view.result(result)
 
 
 async def _unmute(view: View) -> Response:
-    result = await unmute_finding(view.store, str((await view.form()).get("key", ""))[:MAX_KEY])
-    return view.done(f"{result.name}: {result.message}")
+    result = await unmute_finding(view.store, view.target)
+    return view.result(result)

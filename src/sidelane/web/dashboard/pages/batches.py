@@ -50,4 +50,4 @@ async def _resume(view: View) -> Response:
 
 async def _cancel(view: View) -> Response:
     result = await cancel_batch(view.store, view.path("id"))
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)

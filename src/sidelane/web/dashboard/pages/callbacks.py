@@ -42,4 +42,4 @@ async def _list(view: View) -> Response:
 
 async def _redeliver(view: View) -> Response:
     (result,) = await redeliver(view.client, [view.path("id")])
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)

@@ -4,11 +4,8 @@ from typing import Final
 
 from fastapi import Response
 
-from sidelane.admin.dead_letters import cause_key
-from sidelane.admin.failure_causes import FailureCause, failure_causes
+from sidelane.admin.dead_letters import MAX_GROUPED, dead_letter_causes
 from sidelane.model.job import JobRecord, State
-from sidelane.tasks.internal_queues import CALLBACK_TASK
-from sidelane.web.dashboard.reads import MAX_DEAD_LETTERS
 from sidelane.web.dashboard.site import Site, View
 
 MAX_JOBS: Final = 50
@@ -22,23 +19,18 @@ def add_pages(site: Site) -> None:
 
 
 async def _list(view: View) -> Response:
-    causes = [(cause_key(each), each) for each in await _causes(view)]
-    searched = len(await view.reads.dead_letters())
+    newest = await view.reads.dead_letters()
+    causes, searched = dead_letter_causes(newest), len(newest)
     return await view.page(
-        "dead.html", current="dead", causes=causes, searched=searched, more=searched == MAX_DEAD_LETTERS
+        "dead.html", current="dead", causes=causes.items(), searched=searched, more=searched == MAX_GROUPED
     )
 
 
 async def _cause(view: View) -> Response:
-    cause = next((each for each in await _causes(view) if cause_key(each) == view.path("cause")), None)
+    cause = dead_letter_causes(await view.reads.dead_letters()).get(view.path("cause"))
     if cause is None:
         return await view.page("dead_cause.html", current="dead", cause=None, jobs=[], total=0)
     newest = sorted(cause.records, key=lambda record: -(record.ended or 0.0))[:MAX_JOBS]
     now = await view.store.get([record.id for record in newest])  # what was requeued meanwhile is not shown
     jobs = [record for record in now if isinstance(record, JobRecord) and record.state is State.FAILED]
     return await view.page("dead_cause.html", current="dead", cause=cause, jobs=jobs, total=len(cause.records))
-
-
-async def _causes(view: View) -> list[FailureCause]:
-    """Return the causes of the newest dead letters, without callbacks, which have another page."""
-    return failure_causes(each for each in await view.reads.dead_letters() if each.spec.task != CALLBACK_TASK)

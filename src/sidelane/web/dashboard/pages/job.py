@@ -118,17 +118,18 @@ async def _stream(view: View) -> Response:
 
 async def _cancel(view: View) -> Response:
     (result,) = await cancel_jobs(view.store, [view.path("id")])
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _requeue(view: View) -> Response:
     (result,) = await requeue_jobs(view.store, [view.path("id")])
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _unmask(view: View) -> Response:
     """Show input and result with their hidden fields, on a separate page, which is not updated."""
     record = await view.client.record(view.path("id"))
+    view.outcome = "opened the hidden fields"
     return await view.page(
         "job_unmasked.html", current="jobs", record=record, arguments=parse_json(record.spec.arguments),
         result=parse_json(record.result), has_result=record.result is not None,

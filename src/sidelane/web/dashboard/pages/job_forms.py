@@ -22,7 +22,7 @@ SUBMIT, DUPLICATE, REQUEUE = "job.submit", "job.duplicate", "job.requeue"
 def add_pages(site: Site) -> None:
     """Add the forms."""
     site.get("/jobs/new", _new)
-    site.post("/jobs/new", _submit, action=SUBMIT)
+    site.post("/jobs/new", _submit, action=SUBMIT, target="task")
     site.get("/jobs/{id}/duplicate", _edit_duplicate)
     site.post("/jobs/{id}/duplicate", _duplicate, action=DUPLICATE)
     site.get("/jobs/{id}/edit", _edit_requeue)
@@ -41,6 +41,7 @@ async def _submit(view: View) -> Response:
             raise ArgumentsError("Choose a task.")
         record = await submit_job(view.client, task, parse_arguments(form.get("arguments", "")), **_options(form))
     except SidelaneError as error:
+        view.failed(error)
         return await _new_page(view, form, _expected(error))
     return view.done(f"{record.id}: submitted", to=f"{view.base}jobs/{record.id}")
 
@@ -102,6 +103,7 @@ async def _act(view: View, form: str, act: Callable[[JobRecord, str], Awaitable[
         check_arguments(arguments, record.spec, view.client.settings, _known(view, record.spec))
         message, job_id = await act(record, arguments)
     except SidelaneError as error:
+        view.failed(error)
         return await _edit_page(view, form, _expected(error), text)
     return view.done(message, to=f"{view.base}jobs/{job_id}")
 

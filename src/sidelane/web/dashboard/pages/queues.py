@@ -85,12 +85,12 @@ def _charts(history: History) -> list[TimeChart]:
 async def _pause(view: View) -> Response:
     request = await pause_request(view)
     (result,) = await set_paused(view.store, [view.path("name")], paused=True, request=request)
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _resume(view: View) -> Response:
     (result,) = await set_paused(view.store, [view.path("name")], paused=False)
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _drain(view: View) -> Response:
@@ -99,4 +99,4 @@ async def _drain(view: View) -> Response:
     (paused,) = await set_paused(view.store, [name], paused=True, request=await pause_request(view))
     left = await wait_until_drained(view.store, [name], 0, lambda running: None)
     result = drain_result(paused, left)
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)

@@ -1,5 +1,6 @@
-"""Schedules: when each runs, what it submits, and its runs; run it now, enable it, disable it."""
+"""Schedules: when each runs, what it submits, and its runs; run it now, enable it, disable it, forget it."""
 
+from dataclasses import replace
 from typing import Final
 
 from fastapi import Response
@@ -24,6 +25,7 @@ def add_pages(site: Site) -> None:
     site.post("/schedules/{name}/run", _run, action="schedule.run")
     site.post("/schedules/{name}/enable", _enable, action="schedule.enable")
     site.post("/schedules/{name}/disable", _disable, action="schedule.disable")
+    site.post("/schedules/{name}/forget", _forget, action="schedule.forget")
 
 
 async def _list(view: View) -> Response:
@@ -68,7 +70,12 @@ async def _disable(view: View) -> Response:
 
 async def _set_enabled(view: View, *, enabled: bool) -> Response:
     (result,) = await schedules.set_enabled(view.store, [view.path("name")], enabled=enabled)
-    return view.done(f"{result.name}: {translate(view.language, result.message)}")
+    return view.result(replace(result, message=view.say(result.message)))
+
+
+async def _forget(view: View) -> Response:
+    (result,) = await schedules.forget(view.store, [view.path("name")])
+    return view.result(replace(result, message=view.say(result.message)), to=f"{view.base}schedules")
 
 
 def _named(records: tuple[ScheduleRecord, ...], name: str) -> ScheduleRecord:

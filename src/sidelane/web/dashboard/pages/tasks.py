@@ -55,12 +55,12 @@ async def _task(view: View) -> Response:
 async def _pause(view: View) -> Response:
     request = await pause_request(view)
     (result,) = await set_tasks_paused(view.store, [view.path("name")], paused=True, request=request)
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _resume(view: View) -> Response:
     (result,) = await set_tasks_paused(view.store, [view.path("name")], paused=False)
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _known_tasks(view: View) -> set[str]:
