@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sidelane import ConcurrencyLimit, Queue, Sidelane
@@ -122,6 +123,21 @@ async def test_since_is_when_a_finding_was_first_found(tmp_path: Path) -> None:
         await store.heartbeat(sick, [], lease=3600.0)
         (again,) = await findings(store)
         assert again.since == first.since + 200.0
+    finally:
+        await store.close()
+
+
+async def test_since_stays_while_it_is_not_saved_yet(tmp_path: Path) -> None:
+    clock = ManualClock()
+    store = await open_store(f"sqlite:///{tmp_path / 'timed.db'}", clock=clock)
+    try:
+        assert await findings(store) == []  # just saved
+        await store.heartbeat(replace(WORKER, health="no GPU"), [], lease=3600.0)
+        attention = Attention(store)
+        (first,) = await attention.findings()
+        clock.advance(5.0)
+        (second,) = await attention.findings()
+        assert second.since == first.since
     finally:
         await store.close()
 

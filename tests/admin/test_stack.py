@@ -73,12 +73,12 @@ async def test_job_that_does_not_run_has_no_stack_but_a_reason(client: Client, s
     await store.finish([AttemptResult(lease=ended, outcome=Succeeded("1"))])
     await store.heartbeat(WORKER, [first], lease=LEASE)
 
-    notices = {job: (await job_stack(client, job)).notice for job in (waiting, delayed, ended.job_id)}
+    notices = {job: str((await job_stack(client, job)).notice) for job in (waiting, delayed, ended.job_id)}
     assert notices[waiting] == "the job does not run: its state is waiting for limit 'answer/ann'"
     assert notices[delayed].startswith("the job does not run: its state is scheduled until 20")
     assert notices[ended.job_id] == "the job does not run: its state is succeeded"
     await store.pause("chat")
-    assert "queue 'chat' is paused" in (await job_stack(client, waiting)).notice
+    assert "queue 'chat' is paused" in str((await job_stack(client, waiting)).notice)
 
 
 async def test_external_job_runs_elsewhere(client: Client, store: Store) -> None:
@@ -89,7 +89,7 @@ async def test_external_job_runs_elsewhere(client: Client, store: Store) -> None
     )
     await store.finish([AttemptResult(lease=lease, outcome=Dispatched(600, sending))])
     found = await job_stack(client, lease.job_id)
-    assert found.notice.startswith(
+    assert str(found.notice).startswith(
         "the job runs elsewhere (SQS queue jobs): external and remote workers have no access"
     )
 
@@ -97,13 +97,13 @@ async def test_external_job_runs_elsewhere(client: Client, store: Store) -> None
 async def test_worker_that_is_not_alive_is_not_waited_for(client: Client, store: Store) -> None:
     lease = await running(store, worker=None)
     found = await job_stack(client, lease.job_id, timeout=60)
-    assert found.notice.startswith("worker 'w1' is no longer alive")
+    assert str(found.notice).startswith("worker 'w1' is no longer alive")
 
 
 async def test_worker_that_does_not_answer_is_named_and_its_request_removed(client: Client, store: Store) -> None:
     lease = await running(store)
     found = await job_stack(client, lease.job_id, timeout=0.2)
-    assert found.notice.startswith("the worker did not answer within 0.2 s")
+    assert str(found.notice).startswith("the worker did not answer within 0.2 s")
     assert found.document()["worker"]["name"] == "w1"
     assert (found.document()["stack"], found.document()["activity"]) == (None, None)
     assert await requests(store) == {}
@@ -116,7 +116,7 @@ async def test_job_that_ends_before_the_answer_ends_the_wait(client: Client, sto
         while not await requests(store):
             await changes.wait(1.0)
     await store.finish([AttemptResult(lease=lease, outcome=Succeeded("1"))])
-    assert (await asking).notice == "attempt 1 ended before its worker answered; the job is now succeeded"
+    assert str((await asking).notice) == "attempt 1 ended before its worker answered; the job is now succeeded"
     assert await requests(store) == {}
 
 
@@ -137,5 +137,7 @@ async def test_requests_wait_for_a_free_slot_and_the_others_stay_as_they_are(cli
         other = StackRequest(job_id="other", attempt=1).dump()
         assert await store.set_value(ValueChange(name=name, text=other, replaces=None))
     before = await requests(store)
-    assert (await job_stack(client, lease.job_id, timeout=0.1)).notice.startswith("others request stacks at the moment")
+    assert str((await job_stack(client, lease.job_id, timeout=0.1)).notice).startswith(
+        "others request stacks at the moment"
+    )
     assert await requests(store) == before

@@ -91,7 +91,7 @@ async def test_job_of_a_paused_queue_says_so(store: Store, clock: ManualClock) -
 
 async def test_ready_job_says_how_many_are_before_it(store: Store, clock: ManualClock) -> None:
     await submit(store, *specs("first", "second", "a"))
-    assert (await why(store, clock))[NOW] == "It waits behind 2 jobs of queue default."
+    assert (await why(store, clock))[NOW] == "It waits in queue default. Jobs before it: 2."
     assert (await why(store, clock, "first"))[NOW].startswith("It is the next job of queue default")
 
 
@@ -156,6 +156,18 @@ async def test_ended_jobs_say_how_they_ended(store: Store, clock: ManualClock) -
     assert (await why(store, clock))[NOW] == "Succeeded 1 min ago in attempt 1, after 5.0 s."
     assert (await why(store, clock, "idle"))[NOW].startswith("Cancelled 1 min ago, before it started")
     assert (await why(store, clock, "dead"))[NOW] == "Gave up 1 min ago after attempt 1: RuntimeError: it broke."
+
+
+@pytest.mark.parametrize("most", [0, 3])
+async def test_job_that_gave_up_counts_its_lost_workers(store: Store, clock: ManualClock, most: int) -> None:
+    await submit(store, JobSpec(id="a", task="t", max_worker_losses=most))
+    for _ in range(most + 1):
+        (claimed,) = await claim(store, ids=("a",), worker=WORKER.id)
+        await finish(store, claimed, Lost(failure()))
+    clock.advance(60)
+    assert (await why(store, clock))[NOW] == (
+        f"Gave up 1 min ago after too many lost workers: {most + 1}, of which it survives {most}."
+    )
 
 
 async def test_requeued_job_says_how_it_had_ended(store: Store, clock: ManualClock) -> None:

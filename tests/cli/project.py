@@ -21,6 +21,9 @@ TIMEOUT = 30.0
 ESCAPE_CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 """Terminal codes for colours and cursor movement."""
 
+HOME, LEAVE_SCREEN = b"\x1b[H", b"\x1b[?1049l"
+"""Terminal codes that move the cursor to the top left corner, and that return to what was there before a screen."""
+
 LANE = """
 from sidelane import Queue, Sidelane
 
@@ -103,9 +106,10 @@ class Project:
         self._processes.append(process)
         return process
 
-    def start_on_terminal(self, *arguments: str, columns: int = 120) -> "TerminalProcess":
+    def start_on_terminal(self, *arguments: str, columns: int = 120, rows: int = 24) -> "TerminalProcess":
         """Start the command `sidelane` as a process on a new terminal."""
-        process = TerminalProcess(arguments, self.folder, self.folder / f"process-{len(self._processes)}.log", columns)
+        log = self.folder / f"process-{len(self._processes)}.log"
+        process = TerminalProcess(arguments, self.folder, log, (rows, columns))
         self._processes.append(process)
         return process
 
@@ -172,11 +176,13 @@ class CliProcess:
 class TerminalProcess(CliProcess):
     """One `sidelane` process on a terminal."""
 
-    def __init__(self, arguments: tuple[str, ...], folder: Path, log: Path, columns: int) -> None:
+    def __init__(self, arguments: tuple[str, ...], folder: Path, log: Path, size: tuple[int, int]) -> None:
         self.arguments = arguments
         self._log = log
+        self.raw = b""
+        """Everything that was written to the terminal."""
         self._terminal, child_end = pty.openpty()
-        termios.tcsetwinsize(child_end, (24, columns))
+        termios.tcsetwinsize(child_end, size)
         self._process = self._start(folder, child_end, child_end)
         os.close(child_end)
         self._reading = threading.Thread(target=self._read)
@@ -184,6 +190,21 @@ class TerminalProcess(CliProcess):
 
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
+
+    def resize(self, rows: int, columns: int) -> None:
+        termios.tcsetwinsize(self._terminal, (rows, columns))
+        self.signal(signal.SIGWINCH)  # the kernel sends it only to the processes of a session
+
+    @property
+    def screen(self) -> list[str]:
+        """The lines of the newest picture of a program that draws each one from the top left corner."""
+        picture = self.raw.rpartition(HOME)[2].partition(LEAVE_SCREEN)[0]
+        return ESCAPE_CODES.sub("", picture.decode(errors="replace")).split("\r\n")
+
+    def wait_for_screen(self, condition: Callable[[list[str]], bool], what: str) -> list[str]:
+        """Wait until the newest picture meets a condition, and return its lines."""
+        wait_until(lambda: condition(self.screen), f"{what} on the screen")
+        return self.screen
 
     def exit_code(self) -> int:
         code = super().exit_code()
@@ -203,6 +224,7 @@ class TerminalProcess(CliProcess):
                     data = os.read(self._terminal, 65_536)
                 except OSError:  # the process has closed it
                     return
+                self.raw += data
                 log.write(ESCAPE_CODES.sub("", data.decode(errors="replace")))
                 log.flush()
 

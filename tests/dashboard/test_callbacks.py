@@ -4,12 +4,13 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from playwright.async_api import expect
 
 from sidelane import Webhook
 from sidelane.model.job import JobSpec, Query
 from sidelane.tasks.internal_queues import CALLBACK_TASK
 from tests.callbacks.local_receivers import Receiver, receiving, status
-from tests.dashboard.conftest import BOTH_STORES
+from tests.dashboard.conftest import BOTH_STORES, Browser
 from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop
 from tests.dashboard.waiting import until
@@ -61,6 +62,35 @@ async def test_callback_is_delivered_again(server: Server, shop: Shop, receiver:
     await act(server, f"callbacks/{callback}/redeliver", await get(server, "callbacks"))
     await receiver.until(2)
     assert f"{callback}: 1 queued for delivery" in text_of(await get(server, "callbacks"))
+
+
+async def test_callback_is_delivered_again_from_the_page_of_its_job(
+    server: Server, shop: Shop, receiver: Receiver
+) -> None:
+    job = await shop.tasks["echo"].options(callback=Webhook(receiver.url)).submit("a")
+    callback = await tried(shop, job.id)
+    page = await get(server, f"jobs/{job.id}")
+    assert f"{receiver.url} end succeeded 1 \N{EN DASH} 200 Redeliver" in text_of(page)
+    answer = await act(server, f"callbacks/{callback}/redeliver", page)
+    assert answer.headers["location"] == f"/ops/jobs/{job.id}"
+    await receiver.until(2)
+    assert "Redeliver" not in text_of(await get(server, f"jobs/{job.id}", headers={"Cookie": "who=vic"}))
+
+
+@pytest.mark.long
+@BOTH_STORES
+async def test_button_beside_a_callback_of_a_job_delivers_it_again(
+    browser: Browser, shop: Shop, receiver: Receiver
+) -> None:
+    receiver.usual = status(503, "busy")
+    job = await shop.tasks["echo"].options(callback=Webhook(receiver.url)).submit("a")
+    await tried(shop, job.id)
+    page = await browser.open(f"jobs/{job.id}")
+    await expect(page.get_by_role("cell", name="answered 503")).to_be_visible()
+    receiver.usual = status(204, "")
+    await page.get_by_role("button", name="Redeliver").click()
+    await expect(page.get_by_role("status")).to_contain_text("queued for delivery")
+    await expect(page.get_by_role("row", name=receiver.url)).to_contain_text("succeeded", timeout=10_000)
 
 
 async def test_callbacks_of_one_receiver_are_listed_in_pages(server: Server, shop: Shop) -> None:

@@ -1,6 +1,8 @@
 """Every page: who may open it, what its headers forbid, and which requests may change something."""
 
+import signal
 from pathlib import Path
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 from fastapi import FastAPI
@@ -8,6 +10,7 @@ from fastapi import FastAPI
 from sidelane import Sidelane
 from sidelane.model.errors import ConfigurationError
 from sidelane.web.dashboard import dashboard
+from tests.contract.servers import RunningServer
 from tests.dashboard.pages import act, get, text_of, token_of
 from tests.dashboard.shop import Shop, make_shop
 from tests.web.clients import Server, run_server
@@ -79,13 +82,14 @@ async def test_operator_pauses_a_queue_and_reads_what_was_done(server: Server, s
     assert "chat: paused" in text_of(await get(server, "queues"))
 
 
-async def test_operator_signs_in_with_the_password_and_out(tmp_path: Path) -> None:
-    def include(lane: Sidelane, app: FastAPI) -> None:
-        app.include_router(dashboard(lane, password=PASSWORD), prefix="/ops")
+def with_password(lane: Sidelane, app: FastAPI) -> None:
+    app.include_router(dashboard(lane, password=PASSWORD), prefix="/ops")
 
-    async with run_server(make_shop(tmp_path, include=include).app) as server:
+
+async def test_operator_signs_in_with_the_password_and_out(tmp_path: Path) -> None:
+    async with run_server(make_shop(tmp_path, include=with_password).app) as server:
         closed = await get(server, "queues", headers={"Accept": "text/html"})
-        assert closed.headers["location"].endswith("sign-in")
+        assert closed.headers["location"].endswith("sign-in?next=queues")
         wrong = await server.client.post("/ops/sign-in", data={"name": "ann", "password": "guess"})
         assert wrong.status_code == 403
         done = await server.client.post("/ops/sign-in", data={"name": "ann", "password": PASSWORD})
@@ -93,6 +97,55 @@ async def test_operator_signs_in_with_the_password_and_out(tmp_path: Path) -> No
         assert "ann, operator" in text_of(await get(server, "queues"))
         await server.client.post("/ops/sign-out")
         assert (await get(server, "queues")).status_code == 403
+
+
+@pytest.mark.parametrize("asked", ["jobs?user=ann&state=failed", "queues/a%2Fb", "tasks/reports%20of%20%EC%A3%BC", ""])
+async def test_sign_in_returns_to_the_page_that_was_asked_for(tmp_path: Path, asked: str) -> None:
+    async with run_server(make_shop(tmp_path, include=with_password).app) as server:
+        closed = await get(server, asked, headers={"Accept": "text/html"})
+        at = urljoin(str(closed.url), closed.headers["location"])
+        assert ("next=" in at) == bool(asked)
+        wrong = await server.client.post(at, data={"name": "ann", "password": "guess"})
+        assert wrong.status_code == 403
+        done = await server.client.post(at, data={"name": "ann", "password": PASSWORD})
+        assert urlsplit(urljoin(at, done.headers["location"]))[2:4] == urlsplit(f"/ops/{asked}")[2:4]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["//evil.example", "https://evil.example/", "/\\evil.example", "\\\\evil.example", "\t//evil.example", "../admin", "a/%2e%2e/x",
+     "javascript:alert(1)", "jobs\r\nSet-Cookie: a=b", "@evil.example", ".evil.example"],
+)  # fmt: skip
+async def test_sign_in_never_leads_out_of_the_dashboard(tmp_path: Path, asked: str) -> None:
+    async with run_server(make_shop(tmp_path, include=with_password).app) as server:
+        done = await server.client.post(
+            "/ops/sign-in", params={"next": asked}, data={"name": "ann", "password": PASSWORD}
+        )
+        target = urlsplit(urljoin("https://shop.example/ops/sign-in", done.headers["location"]))
+        assert (target.scheme, target.netloc) == ("https", "shop.example")
+        assert target.path.startswith("/ops/")
+        assert set(done.headers.get_list("set-cookie")) == {done.headers["set-cookie"]}
+
+
+async def test_page_of_an_away_store_asks_nobody_to_sign_in(tmp_path: Path) -> None:
+    server_of_store = RunningServer("valkey", tmp_path).start()
+    try:
+        shop = make_shop(tmp_path, store=server_of_store.url(), include=with_password)
+        async with run_server(shop.app) as server:
+            await server.client.post("/ops/sign-in", data={"name": "ann", "password": PASSWORD})
+            known = shop.lane.client._secret
+            for secret in (known, None):  # a process that has checked a session, and one that has not yet
+                shop.lane.client._secret = secret
+                server_of_store.stop(signal.SIGKILL)
+                page = await get(server, "queues", headers={"Accept": "text/html"})
+                assert page.status_code == 503
+                assert "The store does not answer." in text_of(page)
+                assert ("Refresh" in page.headers) == (secret is None)
+                server_of_store.start()
+            wrong = await server.client.post("/ops/sign-in", data={"name": "ann", "password": "guess"})
+            assert wrong.status_code == 403
+    finally:
+        server_of_store.stop()
 
 
 def test_short_password_is_refused(tmp_path: Path) -> None:

@@ -37,6 +37,14 @@ async def test_task_shows_run_time_and_first_event(server: Server, shop: Shop) -
     assert "First event median 0." in text
 
 
+async def test_task_shows_a_dash_for_what_was_not_measured(server: Server) -> None:
+    text = text_of(await get(server, "tasks/answer"))
+    assert (
+        "Run time \N{EN DASH} Wait until the start \N{EN DASH} First event \N{EN DASH} Tokens and cost \N{EN DASH}"
+        in text
+    )
+
+
 async def test_unknown_task_is_named(server: Server) -> None:
     page = await get(server, "tasks/nope")
     assert page.status_code == 404

@@ -12,11 +12,11 @@ import pytest
 from playwright.async_api import Page, expect
 
 from sidelane.admin import audit, bulk
+from sidelane.admin.shared_reads import SharedReads
 from sidelane.client.bulk_actions import BulkKind
 from sidelane.model.job import JobRecord, Query
 from sidelane.telemetry import StoreCalled
 from sidelane.web.dashboard.feed import INTERVAL, Feed
-from sidelane.web.dashboard.reads import SharedReads
 from sidelane.web.dashboard.site import NAVIGATION
 from tests.contract.servers import RunningServer
 from tests.dashboard.conftest import Browser

@@ -79,7 +79,7 @@ def job(driver: StoreDriver) -> str:
 def test_lists_and_details_of_jobs_are_harmless(driver: StoreDriver, sidelane: Command, job: str) -> None:
     lease = driver.claim(job)
     driver.emit(lease, *events())
-    commands = (["jobs", "list"], ["jobs", "show", job], ["limits"], ["workers"], ["queues"])
+    commands = (["jobs", "list"], ["jobs", "show", job], ["limits"], ["workers"], ["queues"], ["top", "--once"])
     outputs = [sidelane(*command, env={"COLUMNS": "300"}) for command in (*commands,)]
     outputs += [sidelane(*command) for command in commands]
     outputs += [sidelane(*command, "--json") for command in commands]

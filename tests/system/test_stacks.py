@@ -60,7 +60,7 @@ async def test_frozen_worker_does_not_answer_and_nothing_is_left(scenario: Proce
     worker.signal(signal.SIGSTOP)
     found = await stack(scenario, held, timeout=0.5)
     assert found.stack is None
-    assert found.notice.startswith("the worker did not answer within 0.5 s")
+    assert str(found.notice).startswith("the worker did not answer within 0.5 s")
     assert await scenario.store.read_values(STACK_SLOTS) == [None] * len(STACK_SLOTS)
     worker.kill()
 
@@ -76,4 +76,4 @@ async def test_worker_that_is_killed_during_a_request_does_not_answer(scenario: 
         while not any(await scenario.store.read_values(STACK_SLOTS)):
             await changes.wait(1.0)
     worker.kill()
-    assert (await requesting).notice.startswith("the worker did not answer within 1 s")
+    assert str((await requesting).notice).startswith("the worker did not answer within 1 s")

@@ -112,6 +112,7 @@ def test_retry_needs_at_least_one_attempt() -> None:
         (lambda: Exponential(jitter=-0.1), "jitter=-0.1"),
         (lambda: Retry(attempts="3"), "attempts='3'"),  # type: ignore[arg-type]
         (lambda: Retry(only=(ValueError, "KeyError")), "only=.*a tuple of exceptions"),  # type: ignore[arg-type]
+        (lambda: Retry(backoff=0.5), r"Retry\(backoff=0\.5\): this is Fixed\(…\), Exponential"),  # type: ignore[arg-type]
         (lambda: Retry(never=ValueError), "never=.*a tuple of exceptions"),  # type: ignore[arg-type]
         (lambda: RetryLater(-1), r"RetryLater\(-1\): .* not below 0"),
         (lambda: RetryLater(math.nan), r"RetryLater\(nan\)"),

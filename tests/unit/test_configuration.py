@@ -37,6 +37,15 @@ def test_an_invalid_value_names_its_setting_and_origin(tmp_path: Path) -> None:
         load_settings({"SIDELANE_LEASE_DURATION": "soon"}, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "choices"),
+    [("TRACES", "'otlp' or 'langfuse'"), ("LOG_FORMAT", "'text' or 'json'"), ("ALERT_FORMAT", "'slack' or 'discord'")],
+)
+def test_a_value_that_is_no_choice_names_the_choices(tmp_path: Path, name: str, choices: str) -> None:
+    with pytest.raises(ConfigurationError, match=choices):
+        load_settings({f"SIDELANE_{name}": "jaeger"}, tmp_path)
+
+
 def test_an_unknown_setting_raises(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no setting 'leese'"):
         load_settings({}, project(tmp_path, "leese = 4"))

@@ -49,6 +49,11 @@ class QueueOverview:
         return self.stats.oldest if self.stats.paused else self.stats.head_wait
 
     @property
+    def wait_p50(self) -> float | None:
+        quantiles = self.chart.figures.wait
+        return None if quantiles is None else quantiles.p50
+
+    @property
     def wait_p95(self) -> float | None:
         quantiles = self.chart.figures.wait
         return None if quantiles is None else quantiles.p95
@@ -142,19 +147,27 @@ class Line:
     complete: bool
 
 
-def overview_document(queue: QueueOverview, line: Line, workers: Sequence[WorkerInfo]) -> Document:
-    """Return a queue with its users in line as a JSON document. Durations are seconds, rates are per second."""
+def queue_overview_document(queue: QueueOverview, workers: Sequence[WorkerInfo]) -> Document:
+    """Return a queue as a JSON document. Durations are seconds, rates are per second."""
     return {
         **queue_document(queue.stats, workers),
         "target_wait": queue.target,
         "wait": queue.wait,
         "misses_target": queue.misses_target,
+        "wait_p50": queue.wait_p50,
         "wait_p95": queue.wait_p95,
         "arrival_rate": queue.arrivals,
         "start_rate": queue.starts,
         "clear_in": queue.clear_in,
         "slots": queue.slots,
         "held_by": list(queue.held_by),
+    }
+
+
+def overview_document(queue: QueueOverview, line: Line, workers: Sequence[WorkerInfo]) -> Document:
+    """Return a queue with its users in line as a JSON document."""
+    return {
+        **queue_overview_document(queue, workers),
         "users": [asdict(user) for user in line.users],
         "users_complete": line.complete,
     }

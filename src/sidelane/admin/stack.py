@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sidelane.admin.documents import Document, time_text, worker_document
 from sidelane.admin.job_notices import WorkerLookup, find_worker
 from sidelane.admin.jobs import JobView, due_later, job_view
+from sidelane.admin.sentence import Sentence, sentence
 from sidelane.client.client import Client
 from sidelane.model.job import JobRecord, State
 from sidelane.model.shared_state import ValueChange, VersionedValue
@@ -32,7 +33,7 @@ class JobStack:
     record: JobRecord
     lookup: WorkerLookup
     stack: Stack | None = None
-    notice: str = ""
+    notice: Sentence | None = None
 
     def document(self) -> Document:
         """Return the answer as a JSON document."""
@@ -44,7 +45,7 @@ class JobStack:
             "worker": worker_document(worker) if worker else None,
             "activity": self.stack.activity if self.stack else None,
             "stack": self.stack.text if self.stack else None,
-            "notice": self.notice or None,
+            "notice": str(self.notice) if self.notice else None,
         }
 
 
@@ -59,7 +60,8 @@ async def job_stack(client: Client, job_id: str, *, timeout: float = DEFAULT_TIM
     async with store.watch(*map(value_topic, STACK_SLOTS)) as changes:
         try:
             if not await _send(store, request, changes, end):
-                return JobStack(record=record, lookup=lookup, notice="others request stacks at the moment: try again")
+                busy = sentence("others request stacks at the moment: try again")
+                return JobStack(record=record, lookup=lookup, notice=busy)
             answer = await _wait_for_answer(client, request, changes, end)
         finally:
             await _remove(store, request)
@@ -67,29 +69,38 @@ async def job_stack(client: Client, job_id: str, *, timeout: float = DEFAULT_TIM
         return JobStack(record=record, lookup=lookup, stack=answer)
     newest = await client.record(job_id)
     if not _is_running(newest, request):
-        notice = f"attempt {request.attempt} ended before its worker answered; the job is now {newest.state}"
+        notice = sentence(
+            "attempt {number} ended before its worker answered; the job is now {state}",
+            number=request.attempt, state=sentence(newest.state),
+        )  # fmt: skip
         return JobStack(record=newest, lookup=lookup, notice=notice)
     lookup = await find_worker(newest, store)
-    notice = str(lookup.notice or "") or (
-        f"the worker did not answer within {timeout:g} s: its process is frozen or dead, or runs a release that cannot answer"
+    notice = lookup.notice or sentence(
+        "the worker did not answer within {seconds:g} s: its process is frozen or dead, or runs a release that cannot answer",
+        seconds=timeout,
     )
     return JobStack(record=newest, lookup=lookup, notice=notice)
 
 
-def _why_no_stack(record: JobRecord, lookup: WorkerLookup) -> str:
-    """Return why a job has no stack that could be requested, or an empty text."""
+def _why_no_stack(record: JobRecord, lookup: WorkerLookup) -> Sentence | None:
+    """Return why a job has no stack that could be requested, or None."""
     if record.external_lease is not None:
-        to = f" ({lookup.sent.to})" if lookup.sent else ""
-        return f"the job runs elsewhere{to}: external and remote workers have no access to the store, so they cannot answer"
+        to = lookup.sent.to if lookup.sent else "?"
+        text = "the job runs elsewhere ({to}): external and remote workers have no access to the store, so they cannot answer"
+        return sentence(text, to=to)
     if record.state is State.RUNNING:
-        return str(lookup.notice or "")
+        return lookup.notice
     view, due = job_view(record, time.time()), due_later(record, time.time())
-    text = f"the job does not run: its state is {view}"
+    state = sentence(view)
     if view is JobView.WAITING_FOR_LIMIT:
-        text += f" {record.waiting_for_limit!r}"
-    if due is not None:
-        text += f" until {time_text(due)}"
-    return f"{text}; {lookup.notice}" if lookup.notice else text
+        why = sentence(
+            "the job does not run: its state is {state} {limit!r}", state=state, limit=record.waiting_for_limit
+        )
+    elif due is not None:
+        why = sentence("the job does not run: its state is {state} until {time}", state=state, time=time_text(due))
+    else:
+        why = sentence("the job does not run: its state is {state}", state=state)
+    return sentence("{why}; {notice}", why=why, notice=lookup.notice) if lookup.notice else why
 
 
 def _is_running(record: JobRecord, request: StackRequest) -> bool:

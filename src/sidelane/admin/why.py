@@ -90,8 +90,9 @@ def _queued(situation: Situation, now: float) -> Iterator[Sentence]:
         yield sentence("Not started: {notice}.", notice=notice)
         return
     if record.isolated:
-        yield sentence("Not started: it has cost {losses} workers, so it waits for an isolation worker.",
-                       losses=record.worker_losses)  # fmt: skip
+        yield sentence(
+            "Not started: it waits for an isolation worker. Lost workers: {losses}.", losses=record.worker_losses
+        )
     yield _position(situation.position, record.spec.queue)
 
 
@@ -131,9 +132,9 @@ def _position(position: QueuePosition | None, queue: str) -> Sentence:
         return sentence("It is the next job of queue {queue} and waits for a free slot.", queue=queue)
     before = f"{position.before:,}+" if position.before >= MAX_POSITION else f"{position.before:,}"
     if position.wait is None:
-        return sentence("It waits behind {before} jobs of queue {queue}.", before=before, queue=queue)
+        return sentence("It waits in queue {queue}. Jobs before it: {before}.", before=before, queue=queue)
     return sentence(
-        "It waits behind {before} jobs of queue {queue}, about {time}.",
+        "It waits in queue {queue}, about {time}. Jobs before it: {before}.",
         before=before, queue=queue, time=duration_text(position.wait),
     )  # fmt: skip
 
@@ -185,7 +186,7 @@ def _ended(record: JobRecord, now: float) -> Iterator[Sentence]:
         waited = duration_text(ended - record.submitted)
         yield sentence("Cancelled {ago} ago, before it started; it had waited {time}.", ago=ago, time=waited)
     else:
-        yield sentence("Cancelled {ago} ago in attempt {number}, after {time}; its {events} events are kept.",
+        yield sentence("Cancelled {ago} ago in attempt {number}, after {time}. Events that are kept: {events}.",
                        ago=ago, number=record.attempt, time=ran, events=record.last)  # fmt: skip
     if record.state is State.CANCELLED and record.spec.abandon_after is not None:
         yield sentence("It is cancelled when it has had no listener for {time}.",
@@ -198,7 +199,7 @@ def _failed(record: JobRecord, ago: str) -> Sentence:
         return sentence("Failed {ago} ago, before it started: {error}.", ago=ago, error=error)
     if record.worker_losses > record.spec.max_worker_losses:
         return sentence(
-            "Gave up {ago} ago: it has lost its worker {losses} times, and survives {most}.",
+            "Gave up {ago} ago after too many lost workers: {losses}, of which it survives {most}.",
             ago=ago, losses=record.worker_losses, most=record.spec.max_worker_losses,
         )  # fmt: skip
     return sentence("Gave up {ago} ago after attempt {number}: {error}.", ago=ago, number=record.attempt, error=error)

@@ -14,8 +14,8 @@ from sidelane.model.errors import SidelaneError
 
 COMMANDS = (
     "dev", "up", "status", "logs", "scale", "autoscale", "restart", "down", "api", "worker", "run", "remote-worker", "dashboard",
-    "attention", "jobs", "dead", "queues", "tasks", "limits", "schedules", "batches", "callbacks", "messages", "files", "workers",
-    "bulk", "audit", "config", "check", "advise", "load", "store", "deploy",
+    "attention", "top", "jobs", "dead", "queues", "tasks", "limits", "schedules", "batches", "callbacks", "messages", "files",
+    "workers", "bulk", "audit", "config", "check", "advise", "load", "store", "deploy",
 )  # fmt: skip
 """The commands in the order of the help. Each is a function or a group `commands` in the module of its name in `commands/`."""
 

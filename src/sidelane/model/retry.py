@@ -92,6 +92,10 @@ class Retry:
     def __post_init__(self) -> None:
         if not is_count(self.attempts):
             raise ConfigurationError(f"Retry(attempts={self.attempts!r}): a task needs at least one attempt.")
+        if not callable(getattr(self.backoff, "delay", None)):
+            raise ConfigurationError(
+                f"Retry(backoff={self.backoff!r}): this is Fixed(…), Exponential(…) or Delays(…), e.g. backoff=Fixed(0.5)."
+            )
         for name, types in (("only", self.only), ("never", self.never)):
             if not _are_errors(types):
                 raise ConfigurationError(f"Retry({name}={types!r}): this is a tuple of exceptions, e.g. (ValueError,).")

@@ -1,5 +1,7 @@
 """Settings of a deployment, with their defaults and bounds."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from sidelane.model.history import MAX_RELEASE
@@ -56,8 +58,8 @@ class Settings(BaseModel):
     alert_url: str = Field(
         "", description="Where alerts of findings are posted: a webhook, or one of Slack or Discord. Empty: nowhere."
     )
-    alert_format: str = Field(
-        "", pattern="^(json|slack|discord)?$", description="json, slack or discord. Empty: by the host of alert_url."
+    alert_format: Literal["", "json", "slack", "discord"] = Field(
+        "", description="json, slack or discord. Empty: by the host of alert_url."
     )
     alert_after: float = Field(60.0, ge=0, description="How long a finding must last until its alert is sent.")
     dashboard_password: str = Field("", description="With which operators sign in to `sidelane dashboard`.")
@@ -70,15 +72,16 @@ class Settings(BaseModel):
         max_length=MAX_RELEASE,
         description="Which build of the service this process runs, e.g. the commit; shown with figures.",
     )
-    traces: str = Field(
+    traces: Literal["", "otlp", "langfuse"] = Field(
         "",
-        pattern="^(otlp|langfuse)?$",
         description="otlp: record spans and send them over OTLP; OTEL_* variables say where. langfuse: send them to Langfuse; "
         "LANGFUSE_* variables say where. Empty: no traces.",
     )
-    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR|CRITICAL)$", description="Log level of workers.")
-    log_format: str = Field(
-        "text", pattern="^(text|json)$", description="Format of the logs of Sidelane's processes: text or json."
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
+        "INFO", description="Log level of workers."
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Format of the logs of Sidelane's processes: text or json."
     )
 
     @field_validator("alert_url")

@@ -1,6 +1,6 @@
 """Evaluation of all findings of a store, worst first."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -60,6 +60,7 @@ class Attention:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._reader = FactReader(store)
+        self._seen: Mapping[str, float] = {}  # since when findings are there that no process has saved yet
 
     async def findings(self) -> list[Finding]:
         """Return what needs a person, worst first; muted findings are last. Raises `StoreError`.
@@ -77,7 +78,9 @@ class Attention:
         """Read the facts and evaluate them. Raises `StoreError`."""
         reading = await self._reader.read()
         now, found = reading.facts.now, evaluate(reading.facts)
-        memory = reading.memory.with_findings(found, now)
+        remembered = replace(reading.memory, seen={**self._seen, **reading.memory.seen})
+        memory = remembered.with_findings(found, now)
+        self._seen = memory.seen
         complete = [
             replace(
                 each,

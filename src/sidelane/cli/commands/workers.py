@@ -23,6 +23,7 @@ from sidelane.cli.changes import Reason, change, operator_name
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, expand_options
 from sidelane.cli.output.console import output, print_json, stderr, warning, write
+from sidelane.cli.output.process_states import health_text, load_text
 from sidelane.cli.output.results import print_results
 from sidelane.cli.output.states import one_line
 from sidelane.cli.output.tables import MIN_WIDTH, Columns, fit_table
@@ -191,8 +192,8 @@ def _exit_row(died: WorkerExit, now: float) -> list[Text]:
 def _row(worker: WorkerInfo, now: float) -> list[Text]:
     return [
         Text(worker.name, "bold"),
-        _health(worker.health),
-        _running(worker),
+        health_text(worker.health),
+        load_text(worker),
         Text(
             ", ".join(
                 f"{name} ({slots})" if slots < worker.slots else name
@@ -204,16 +205,3 @@ def _row(worker: WorkerInfo, now: float) -> list[Text]:
         Text(str(worker.pid), "dim"),
         Text(relative_time(worker.started, now), "dim"),
     ]
-
-
-def _running(worker: WorkerInfo) -> Text:
-    """Return how many jobs run, or for an API process how many event streams are open."""
-    if worker.kind == API:
-        return Text("1 stream" if worker.streams == 1 else f"{worker.streams:,} streams")
-    return Text(f"{worker.running} of {worker.slots}", "" if worker.running < worker.slots else "yellow")
-
-
-def _health(health: str) -> Text:
-    if health == "ok":
-        return Text("● ok", "green")
-    return Text(f"● {health}", "yellow" if health.startswith("drain") else "red")

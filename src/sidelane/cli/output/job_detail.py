@@ -69,7 +69,7 @@ def print_stack(found: JobStack) -> None:
     console, record = output(), found.record
     write(console, Text.assemble("Job ", (record.id, "bold"), "  ", state_text(record, time.time())))
     if found.stack is None:
-        write(console, warning(found.notice))
+        write(console, warning(str(found.notice)))
         return
     worker = _worker(record, found.lookup.worker)
     write(

@@ -6,15 +6,12 @@ from datetime import datetime
 from rich.text import Text
 
 from sidelane.admin.documents import Document
+from sidelane.admin.job_logs import record_fields
 from sidelane.cli.output.console import output
 from sidelane.cli.output.time_format import timestamp
 from sidelane.model.printable import printable_line
-from sidelane.processes.json_logs import ATTEMPT_FIELDS
 
 STYLES = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
-
-NOT_FIELDS = {"time", "level", "logger", "message", "exception", "stack", *ATTEMPT_FIELDS}
-"""Members of a record that are not printed as `name=value`."""
 
 
 class JobLogPrinter:
@@ -34,10 +31,9 @@ class JobLogPrinter:
             (timestamp(datetime.fromisoformat(record["time"]).timestamp()), "dim"), " ", (f"{level:8}", STYLES.get(level, "")),
             " ", (f"{logger}: ", "dim"), _indented(record["message"]),
         )  # fmt: skip
-        for name, value in record.items():
-            if name not in NOT_FIELDS:
-                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-                line.append(printable_line(f" {name}={text}"), "dim")
+        for name, value in record_fields(record).items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            line.append(printable_line(f" {name}={text}"), "dim")
         self._print(line)
         for part in (record.get("exception"), record.get("stack")):
             if part:

@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 from sidelane.admin.findings.finding import Finding
+from sidelane.admin.shared_reads import SharedReads
 from sidelane.model.errors import StoreError
 from sidelane.model.job import JobRecord, Query
 from sidelane.tasks.internal_queues import BULK_QUEUE
-from sidelane.web.dashboard.reads import SharedReads
 
 INTERVAL: Final = 0.5
 """Seconds between two looks at the store while a page is open."""

@@ -7,6 +7,7 @@ from typing import Final
 from fastapi import APIRouter, Request, Response
 
 from sidelane.app import Sidelane
+from sidelane.model.errors import StoreError
 from sidelane.model.json_text import dump_json
 from sidelane.telemetry.events import StreamKind
 from sidelane.web.dashboard.assets import serve_asset
@@ -29,7 +30,7 @@ from sidelane.web.dashboard.pages import (
     workers,
 )
 from sidelane.web.dashboard.rendering import LANGUAGES, compile_templates
-from sidelane.web.dashboard.sessions import Sessions
+from sidelane.web.dashboard.sessions import Sessions, page_after_sign_in
 from sidelane.web.dashboard.site import (
     HEADERS,
     LANGUAGE_COOKIE,
@@ -38,6 +39,7 @@ from sidelane.web.dashboard.site import (
     Options,
     Site,
     View,
+    away_page,
     bare_page,
 )
 from sidelane.web.sse import SseResponse, retry_field, sse_frame
@@ -102,7 +104,10 @@ def _add_sign_in(router: APIRouter, site: Site, sessions: Sessions) -> None:
 
     @router.post("/sign-in", include_in_schema=False)
     async def sign_in(request: Request) -> Response:
-        done = await sessions.sign_in(request, site.lane.client, "./")
+        try:
+            done = await sessions.sign_in(request, site.lane.client, page_after_sign_in(request))
+        except StoreError:
+            return away_page(request, "./")
         return done or bare_page(request, "sign_in.html", HTTPStatus.FORBIDDEN, base="./", wrong=True)
 
     @router.post("/sign-out", include_in_schema=False)

@@ -2,10 +2,12 @@
 
 import hmac
 import json
+import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
@@ -25,6 +27,9 @@ MIN_PASSWORD: Final = 12
 
 MAX_COOKIE: Final = 1000
 MAX_NAME: Final = 60
+
+_PAGE: Final = re.compile(r"[A-Za-z0-9][!-\[\]-~]{0,2000}")
+"""A URL below that of the dashboard: printable ASCII without a backslash, which browsers read as a slash."""
 
 
 class Sessions:
@@ -50,8 +55,19 @@ class Sessions:
         except (ValueError, SidelaneError):
             return None
 
-    async def sign_in(self, request: Request, client: Client, base: str) -> Response | None:
-        """Return the response that signs an operator in, or None if the password is wrong."""
+    async def can_check(self, client: Client) -> bool:
+        """Return whether sessions can be checked, which needs the store once in each process."""
+        try:
+            await self._key(client)
+        except SidelaneError:
+            return False
+        return True
+
+    async def sign_in(self, request: Request, client: Client, to: str) -> Response | None:
+        """Return the response that signs an operator in and leads to a page, or None if the password is wrong.
+
+        Raises `StoreError`.
+        """
         form = await request.form(max_files=0, max_fields=10)
         name = str(form.get("name", "")).strip()[:MAX_NAME] or "operator"
         offered = str(form.get("password", ""))[:MAX_COOKIE].encode()
@@ -59,7 +75,7 @@ class Sessions:
         if not found:
             return None
         content = encode_base64url(json.dumps([name, max(found, key=list(Role).index), time.time() + LASTS]).encode())
-        response = RedirectResponse(base, HTTPStatus.SEE_OTHER)
+        response = RedirectResponse(to, HTTPStatus.SEE_OTHER)
         response.set_cookie(
             COOKIE, f"{content}.{sign(await self._key(client), content)}", max_age=LASTS, httponly=True, samesite="strict",
             secure=request.url.scheme == "https", path=request.url.path.removesuffix("sign-in"),
@@ -77,3 +93,13 @@ class Sessions:
         """Return the signing key. A changed password ends all sessions."""
         passwords = "\0".join(f"{role}:{password}" for role, password in sorted(self._passwords.items()))
         return hmac.digest(await client.key("dashboard sessions"), passwords.encode(), "sha256")
+
+
+def page_after_sign_in(request: Request) -> str:
+    """Return the URL of the page that was requested before the sign-in, by the parameter `next`.
+
+    It begins with a dot, so that it never leads to another host. Anything but a page below the dashboard is the front page.
+    """
+    requested = request.query_params.get("next", "")
+    below = ".." not in unquote(requested.partition("?")[0])
+    return f"./{requested}" if below and _PAGE.fullmatch(requested) else "./"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -16,6 +16,7 @@ from starlette.datastructures import FormData
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.audit import AuditLine, record
 from sidelane.admin.findings.finding import Severity
+from sidelane.admin.shared_reads import SharedReads
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.model.errors import SidelaneError, StoreError
@@ -23,7 +24,6 @@ from sidelane.model.signing import is_signature, sign
 from sidelane.stores.contract import Store
 from sidelane.web.dashboard.feed import Feed
 from sidelane.web.dashboard.operators import ForeignRequest, NotAllowed, Operator, OperatorDependency, Permission
-from sidelane.web.dashboard.reads import SharedReads
 from sidelane.web.dashboard.rendering import LANGUAGES, chosen_language, render, translate
 from sidelane.web.dashboard.sessions import Sessions
 
@@ -40,6 +40,9 @@ HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+AWAY_REFRESH: Final = 5
+"""Seconds after which the page of a store that is away is requested again, by a browser that is not signed in."""
 
 TOKEN_HOURS: Final = 12
 """Hours after which the forms of a page that stayed open are refused."""
@@ -129,10 +132,14 @@ class Site:
         """The feed of the open store. Raises `LaneNotOpen`."""
         return self._of_store()[2]
 
-    def closed(self, request: Request, base: str) -> Response:
+    async def closed(self, request: Request, base: str) -> Response:
         """Answer a person who may not open the dashboard: with the sign-in page, or with how to open the dashboard."""
+        if self.sessions is not None and not await self.sessions.can_check(self.lane.client):
+            return away_page(request, base)
         if self.sessions is not None and request.method == "GET" and "text/html" in request.headers.get("accept", ""):
-            return RedirectResponse(f"{base}sign-in", HTTPStatus.SEE_OTHER)
+            requested = _requested_page(request, base)
+            query = f"?{urlencode({'next': requested})}" if requested else ""
+            return RedirectResponse(f"{base}sign-in{query}", HTTPStatus.SEE_OTHER)
         signed_out = self.sessions is not None and request.method == "POST"
         return bare_page(
             request, "closed.html", HTTPStatus.FORBIDDEN, base=base, configured=self.configured, signed_out=signed_out
@@ -153,7 +160,7 @@ class Site:
 
         async def endpoint(request: Request, operator: Any = Depends(self._operator)) -> Response:
             if operator is None:
-                return self.closed(request, base)
+                return await self.closed(request, base)
             if not isinstance(operator, Operator):
                 raise TypeError(
                     f"The dashboard's `operator` returned {type(operator).__name__}, not an Operator or None."
@@ -342,6 +349,20 @@ def theme_of(request: Request) -> str:
     """Return the theme that the reader has chosen, or "" for that of the system."""
     chosen = request.cookies.get(THEME_COOKIE, "")
     return chosen if chosen in THEMES else ""
+
+
+def _requested_page(request: Request, base: str) -> str:
+    """Return the page that a request is for, as a URL below that of the dashboard."""
+    parts = request.scope.get("raw_path", b"").decode(errors="replace").split("/")
+    path = "/".join(parts[-1 - base.count("../") :])
+    return f"{path}?{request.url.query}" if request.url.query else path
+
+
+def away_page(request: Request, base: str) -> Response:
+    """Return a page for people whose session cannot be checked, because the store is away. It reloads itself."""
+    page = bare_page(request, "away.html", HTTPStatus.SERVICE_UNAVAILABLE, base=base)
+    page.headers["Refresh"] = str(AWAY_REFRESH)
+    return page
 
 
 def bare_page(request: Request, template: str, status: int, **values: Any) -> Response:

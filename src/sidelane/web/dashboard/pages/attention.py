@@ -9,13 +9,11 @@ from sidelane.admin.advice import ServiceAdvice
 from sidelane.admin.figures import Figures, History
 from sidelane.admin.findings.actions import mute_finding, unmute_finding
 from sidelane.admin.findings.finding import digest
-from sidelane.admin.queue_overview import QueueOverview
+from sidelane.admin.overview import used_slots, waiting_jobs
 from sidelane.model.durations import DAY, HOUR
 from sidelane.model.history import Count
-from sidelane.model.worker import WORKER
 from sidelane.tasks.internal_queues import without_internal
 from sidelane.web.dashboard.charts import Line, TimeChart, per_minute
-from sidelane.web.dashboard.pages.queues import read_overviews
 from sidelane.web.dashboard.site import Site, View
 
 SLOWEST: Final = 3
@@ -32,29 +30,16 @@ def add_pages(site: Site) -> None:
 async def _attention(view: View) -> Response:
     findings = await view.reads.findings()
     day = await view.reads.history(DAY)
-    queues = await read_overviews(view)
+    queues = await view.reads.queue_overviews()
     open_findings = [each for each in findings if each.muted_until is None]
     return await view.page(
         "attention.html", current="attention", findings=open_findings, muted=[each for each in findings if each.muted_until],
         ids={each.key: f"finding-{digest(each.key)}" for each in findings}, causes={each.key: each for each in findings},
         alerts_to=urlsplit(view.client.settings.alert_url).hostname,
-        figures=day.all_queues.figures, slots=await _slots(view), queues=queues, waiting=_waiting(queues), day=_day_chart(day),
+        figures=day.all_queues.figures, slots=used_slots(await view.reads.workers()), queues=queues,
+        waiting=waiting_jobs(queues), day=_day_chart(day),
         slowest=[] if open_findings else await _slowest(view), advice=[] if open_findings else await _advice(view),
     )  # fmt: skip
-
-
-async def _slots(view: View) -> tuple[int, int]:
-    """Return how many slots of all workers are used, and how many there are."""
-    workers = [each for each in await view.reads.workers() if each.kind == WORKER]
-    return sum(each.running for each in workers), sum(each.slots for each in workers)
-
-
-def _waiting(queues: list[QueueOverview]) -> tuple[int, int]:
-    """Return how many jobs wait in queues with a target wait, and in other queues, apart from jobs that are not due."""
-    counts = [0, 0]
-    for queue in queues:
-        counts[queue.target is None] += queue.stats.ready + queue.stats.waiting_for_limit
-    return counts[0], counts[1]
 
 
 def _day_chart(day: History) -> TimeChart:

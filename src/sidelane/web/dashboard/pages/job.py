@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,9 +11,11 @@ from fastapi.responses import JSONResponse
 
 from sidelane.admin.actions import cancel_jobs, requeue_jobs
 from sidelane.admin.attempt_texts import LogTexts, first_difference, read_texts
-from sidelane.admin.documents import parse_json
+from sidelane.admin.documents import Document, parse_json
+from sidelane.admin.job_logs import LogPage, newest_logs, record_fields
 from sidelane.admin.jobs import JobFilter, job_detail, job_view, situation_of, users_follow_ups
 from sidelane.admin.sentence import Sentence, sentence
+from sidelane.admin.stack import job_stack
 from sidelane.admin.timeline import Phase, Stage, attempts_of, stages, tokens_per_second
 from sidelane.admin.why import Situation, explain
 from sidelane.callbacks.status import callbacks_of
@@ -38,11 +40,24 @@ MAX_STAGES: Final = 40
 
 EVENTS_PER_PAGE: Final = 100
 
+MAX_LOGS: Final = 20
+"""Log records that the page of a job shows, the newest among its newest `LOGS_SCANNED` events."""
+
+LOGS_SCANNED: Final = 500
+
+LOGS_PER_PAGE: Final = 200
+"""Log records of a page of them, which are searched among `LOGS_PER_PAGE_SCANNED` events."""
+
+LOGS_PER_PAGE_SCANNED: Final = 10_000
+
 PING: Final = 15.0
 """Seconds without an event after which a stream sends a comment."""
 
 UNMASK: Final = "job.unmask"
 """The action that shows hidden fields."""
+
+STACK: Final = "job.stack"
+"""The right to ask for the stack of a job. This changes nothing, so it leaves no audit line."""
 
 STAGE_CLASSES: Final = {
     Phase.QUEUED: "slot", Phase.WAITING_FOR_LIMIT: "wait", Phase.PAUSED: "wait", Phase.REPEATED: "lost", Phase.RUNNING: "run",
@@ -62,13 +77,15 @@ class Bar:
 
 
 def add_pages(site: Site) -> None:
-    """Add the page of a job, its raw events, its stream and its actions."""
+    """Add the page of a job, its raw events, its log records, its stream and its actions."""
     site.get("/jobs/{id}", _job)
     site.get("/jobs/{id}/events", _events)
+    site.get("/jobs/{id}/logs", _logs)
     site.get("/jobs/{id}/stream", _stream)
     site.post("/jobs/{id}/cancel", _cancel, action="job.cancel")
     site.post("/jobs/{id}/requeue", _requeue, action="job.requeue")
     site.post("/jobs/{id}/unmask", _unmask, action=UNMASK)
+    site.post("/jobs/{id}/stack", _stack, action=None)
 
 
 async def _job(view: View) -> Response:
@@ -85,7 +102,8 @@ async def _job(view: View) -> Response:
         after=texts.cursor.text(record.id) if texts.cursor else "", limits=_limits(situation),
         callbacks=await callbacks_of(view.client, record.id), trace_url=_trace_url(view, record),
         follow_ups=users_follow_ups(record.spec), usage=None if record.usage == NO_USAGE else record.usage,
-        rate=tokens_per_second(record), **await _related(view, record), **_contents(view, record),
+        rate=tokens_per_second(record), logs=await _newest_logs(view, record), log_fields=_visible_fields(view),
+        **await _related(view, record), **_contents(view, record),
     )  # fmt: skip
 
 
@@ -97,9 +115,41 @@ async def _document(view: View) -> Response:
     return JSONResponse(document, headers=dict(HEADERS))
 
 
-async def _events(view: View) -> Response:
+async def _newest_logs(view: View, record: JobRecord) -> LogPage | None:
+    """Return the newest log records of a job, or None if its task is known to keep none."""
+    task = view.client.registry.tasks.get(record.spec.task)
+    if task is not None and not task.policy.keep_logs:
+        return None
+    return await newest_logs(view.store, record.id, limit=MAX_LOGS, scan=LOGS_SCANNED)
+
+
+def _visible_fields(view: View) -> Callable[[Document], Mapping[str, Any]]:
+    """Return a function that returns the fields of a log record, with those hidden that inputs and results hide too."""
+    return lambda record: masked(record_fields(record), view.site.options.mask)
+
+
+async def _logs(view: View) -> Response:
+    record, before = await view.client.record(view.path("id")), _before(view)
+    page = await newest_logs(view.store, record.id, limit=LOGS_PER_PAGE, scan=LOGS_PER_PAGE_SCANNED, before=before)
+    return await view.page(
+        "job_logs.html", current="jobs", record=record, logs=page, before=before, log_fields=_visible_fields(view)
+    )
+
+
+async def _stack(view: View) -> Response:
+    """Show what a running job does now, as soon as its worker has answered."""
+    view.require(STACK, view.path("id"))
+    return await view.page("job_stack.html", current="jobs", found=await job_stack(view.client, view.path("id")))
+
+
+def _before(view: View) -> int | None:
+    """Return the number of the event before which a page of the log begins."""
     text = view.query.get("before", "")
-    before = int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else None
+
+
+async def _events(view: View) -> Response:
+    before = _before(view)
     record = await view.client.record(view.path("id"))
     page = await view.store.read_last(record.id, before=before, limit=EVENTS_PER_PAGE)
     events = page.events[::-1] if page else ()

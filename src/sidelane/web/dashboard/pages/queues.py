@@ -6,9 +6,7 @@ from typing import Final
 from fastapi import Response
 
 from sidelane.admin.figures import History
-from sidelane.admin.queue_overview import QueueOverview, queue_overviews
-from sidelane.admin.queues import drain_result, known_queues, set_paused, wait_until_drained
-from sidelane.model.durations import HOUR
+from sidelane.admin.queues import drain_result, set_paused, wait_until_drained
 from sidelane.model.errors import SidelaneError
 from sidelane.model.history import Count
 from sidelane.tasks.internal_queues import without_internal
@@ -35,22 +33,13 @@ def add_pages(site: Site) -> None:
     site.post("/queues/{name:path}/drain", _drain, action="queue.pause")
 
 
-async def read_overviews(view: View) -> list[QueueOverview]:
-    """Return the queues with their figures of the last hour."""
-    workers, reads = await view.reads.workers(), view.reads
-    return queue_overviews(
-        known_queues(await reads.stats(), workers), workers, await reads.history(HOUR),
-        target_waits=await reads.target_waits(), waiting=await reads.jobs_waiting_for_limits(),
-    )  # fmt: skip
-
-
 async def _list(view: View) -> Response:
-    return await view.page("queues.html", current="queues", queues=await read_overviews(view))
+    return await view.page("queues.html", current="queues", queues=await view.reads.queue_overviews())
 
 
 async def _queue(view: View) -> Response:
     name, period = view.path("name"), chosen_period(view)
-    queue = next((each for each in await read_overviews(view) if each.stats.name == name), None)
+    queue = next((each for each in await view.reads.queue_overviews() if each.stats.name == name), None)
     if queue is None:
         raise UnknownQueue(f"The store has never seen a job or a worker of queue {name[:100]!r}.")
     history = await view.reads.history(PERIODS[period], queue=name)

@@ -3,6 +3,7 @@
 "use strict";
 
 const STEADY = 5000; // milliseconds for which rows keep their place while the pointer is over them
+const RECONNECT = 2000; // milliseconds until a stream that was refused is tried again
 
 function showTimes(root) {
   const format = new Intl.DateTimeFormat(document.documentElement.lang, {
@@ -42,6 +43,14 @@ function onOpen() {
   opened = true;
 }
 
+// A browser connects again by itself, but not after an answer such as 503, e.g. from a proxy while the application restarts.
+function onError() {
+  document.getElementById("clock").classList.add("away");
+  if (stream?.readyState !== EventSource.CLOSED) return;
+  stream = null;
+  setTimeout(listen, RECONNECT);
+}
+
 function listen() {
   if (document.hidden) {
     stream?.close();
@@ -50,7 +59,7 @@ function listen() {
     stream = new EventSource(document.body.dataset.live);
     stream.addEventListener("changed", (event) => onChanged(JSON.parse(event.data)));
     stream.addEventListener("open", (event) => event.data && onOpen());
-    stream.addEventListener("error", () => document.getElementById("clock").classList.add("away"));
+    stream.addEventListener("error", onError);
   }
 }
 

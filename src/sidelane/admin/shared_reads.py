@@ -1,4 +1,4 @@
-"""Shared reads: what many open pages ask of the store at the same moment is read once."""
+"""Shared reads: what the live views of a process ask of the store at the same moment is read once."""
 
 import asyncio
 import time
@@ -14,12 +14,13 @@ from sidelane.admin.figures import History, read_history
 from sidelane.admin.findings.evaluation import Attention
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.finding import Finding
-from sidelane.admin.queue_overview import Line, jobs_waiting_for_limits, read_line
+from sidelane.admin.queue_overview import Line, QueueOverview, jobs_waiting_for_limits, queue_overviews, read_line
+from sidelane.admin.queues import known_queues
 from sidelane.admin.workers import RequestedChange, read_exits, requested_changes, running_jobs
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.client.pauses import Pauses, read_pauses
 from sidelane.model.batch import BatchRecord
-from sidelane.model.durations import DAY
+from sidelane.model.durations import DAY, HOUR
 from sidelane.model.job import JobRecord
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
@@ -43,7 +44,7 @@ HISTORY_FOR: Final = 10.0
 
 
 class SharedReads:
-    """Reads of one store, for all pages of a process. A read in progress serves everyone who asks meanwhile."""
+    """Reads of one store, for all live views of a process. A read in progress serves everyone who asks meanwhile."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -110,6 +111,14 @@ class SharedReads:
     async def jobs_waiting_for_limits(self) -> Sequence[JobRecord]:
         """Return the newest jobs that wait for a limit."""
         return await self._shared("held", FINDINGS_FOR, lambda: jobs_waiting_for_limits(self.store))
+
+    async def queue_overviews(self) -> list[QueueOverview]:
+        """Return the queues without internal ones, with their figures of the last hour."""
+        workers = await self.workers()
+        return queue_overviews(
+            known_queues(await self.stats(), workers), workers, await self.history(HOUR),
+            target_waits=await self.target_waits(), waiting=await self.jobs_waiting_for_limits(),
+        )  # fmt: skip
 
     async def line(self, queue: str) -> Line:
         """Return the users in line of a queue."""
