@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidelane.admin.job_notices import WorkerLookup, find_worker
+from sidelane.admin.limits import changed_limits
 from sidelane.admin.why import AGAIN, NOT_SOONER, NOW, Situation, explain, explanation_document
 from sidelane.conformance.stores.actions import (
     claim,
@@ -22,6 +23,7 @@ from sidelane.conformance.stores.actions import (
 )
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import Failure, JobRecord, JobSpec, State
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import Failed, Lost, Outcome, Released, Retried, Succeeded
 from sidelane.model.problem import Problem
 from sidelane.model.transition import Change, dump_transition
@@ -53,7 +55,7 @@ async def why(store: Store, clock: ManualClock, job_id: str = "a") -> dict[str, 
     found = await record(store, job_id)
     situation = Situation(
         record=found, lookup=await find_worker(found, store), position=await store.queue_position(job_id),
-        limits=await store.limits(), timeout=180.0,
+        limits=await store.limits(), changed=await changed_limits(store), timeout=180.0,
     )  # fmt: skip
     return {title: " ".join(map(str, texts)) for title, texts in explain(situation, clock()).items()}
 
@@ -240,3 +242,13 @@ async def test_job_whose_workers_are_all_drained_waits_for_one(store: Store, clo
     await store.heartbeat(replace(WORKER, request="drain"), [], lease=10_000)
     await submit(store, *specs("a"))
     assert "operators have drained all live workers of queue 'default'" in (await why(store, clock))[NOW]
+
+
+async def test_job_that_waits_for_a_changed_limit_says_who_changed_it(store: Store, clock: ManualClock) -> None:
+    limits = (slot_limit(2, "wait"),)
+    await start(store, *specs("holder", limits=limits))
+    await store.override_limit(LimitOverride(name="few", max=1, since=clock() - 120, by="ann"))
+    await submit(store, *specs("a", limits=limits))
+    assert await claim(store) == []
+    now = "Not started: the limit few/k is full (1 of 1). Jobs that wait for it: 1. The limit was changed to 1 by ann 2 min ago."
+    assert (await why(store, clock))[NOW] == now

@@ -27,7 +27,14 @@ def test_a_limit_shows_how_many_jobs_wait_for_it(driver: StoreDriver, sidelane: 
         driver.submit(job_id, limits=(limit,))
         assert driver.try_claim(job_id) == ()
     (document,) = sidelane("limits", "--json").json
-    assert document == {"id": "answer/ann", "used": 1, "max": 1, "waiting_for_limit": 2, "available_in": None}
+    assert document == {
+        "id": "answer/ann",
+        "used": 1,
+        "max": 1,
+        "waiting_for_limit": 2,
+        "available_in": None,
+        "changed": None,
+    }
     assert "when a job ends" in sidelane("limits").stdout
 
 
@@ -61,6 +68,53 @@ def test_the_list_fits_a_narrow_terminal(driver: StoreDriver, sidelane: Command)
     narrow = sidelane("limits", env={"COLUMNS": "80"})
     assert max(len(line) for line in narrow.stdout.splitlines()) <= 80
     assert "1 of 1" in narrow.stdout
+
+
+def test_a_changed_limit_binds_jobs_until_it_is_reset(driver: StoreDriver, sidelane: Command) -> None:
+    limit = slots("answer", "ann", 1)
+    driver.claim(driver.submit("running", limits=(limit,)))
+    driver.submit("one", limits=(limit,))
+    assert driver.try_claim("one") == ()
+    result = sidelane("limits", "set", "answer/ann", "2", "--until", "2h", "--reason", "a second account")
+    assert (result.exit_code, result.stdout.strip()) == (0, "✓ answer/ann  2 at once for 2 h")
+    assert driver.try_claim("one") != ()
+    (document,) = sidelane("limits", "--json").json
+    assert (document["used"], document["max"], document["changed"]["reason"]) == (2, 2, "a second account")
+    listed = sidelane("limits").stdout
+    assert "CHANGED LIMIT" in listed
+    assert "a second account" in sidelane("limits", "show", "answer/ann").stdout
+    assert "2 of 2" in listed
+    assert sidelane("limits", "reset", "answer/ann").stdout.strip() == "✓ answer/ann  the declared number is in force"
+    assert sidelane("limits", "--json").json[0]["max"] == 1
+    lines = sidelane("audit", "--json", "--action", "limit").json
+    assert [(line["action"], line["target"]) for line in lines] == [
+        ("limit.restore", "answer/ann"), ("limit.change", "answer/ann")
+    ]  # fmt: skip
+    assert lines[1]["reason"] == "a second account"
+
+
+def test_changed_limits_are_listed_though_no_job_uses_them(driver: StoreDriver, sidelane: Command) -> None:
+    driver.submit("one", limits=(Limit(name="sms", key="ann", max=1, window=600.0, burst=1),))
+    assert "has its declared number" in sidelane("limits", "changed").stderr
+    (document,) = sidelane("limits", "set", "sms", "5/hour", "--json").json
+    assert (document["id"], document["done"], document["change"]["burst"]) == ("sms", True, 5)
+    assert "sms (all keys)" in sidelane("limits", "changed").stdout
+    assert [each["id"] for each in sidelane("limits", "changed", "--json").json] == ["sms"]
+
+
+def test_a_limit_cannot_be_changed_to_nonsense(driver: StoreDriver, sidelane: Command) -> None:
+    driver.claim(driver.submit("one", limits=(slots("answer", "ann", 1),)))
+    for arguments, code, sentence in (
+        (("answer", "0"), 1, "pause its queue"),
+        (("answer", "5/hour"), 1, "counts jobs"),
+        (("anser", "5"), 4, "There is no limit 'anser'. Known limits: answer."),
+        (("answer", "5", "--until", "soon"), 2, "write how long"),
+        (("answer", "5", "--until", "2001-01-01"), 1, "has passed"),
+    ):
+        result = sidelane("limits", "set", *arguments)
+        assert sentence in " ".join(result.stderr.split()), arguments
+        assert result.exit_code == code, arguments
+    assert sidelane("limits", "changed", "--json").json == []
 
 
 def test_show_lists_who_uses_a_limit_and_who_waits_in_order(driver: StoreDriver, sidelane: Command) -> None:

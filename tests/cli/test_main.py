@@ -36,7 +36,7 @@ def test_help_lists_every_command_and_the_exit_codes(sidelane: Command) -> None:
     assert result.exit_code == 0
     for name in COMMANDS:
         assert f" {name} " in result.stdout
-    assert "4 no such job, queue, schedule, batch or group" in " ".join(result.stdout.split())
+    assert "4 no such job, queue, schedule, limit, batch or group" in " ".join(result.stdout.split())
 
 
 def names(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

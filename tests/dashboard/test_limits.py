@@ -2,11 +2,15 @@
 
 import re
 
+import pytest
+from playwright.async_api import expect
+
+from sidelane.admin.audit import read_audit
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit
 from sidelane.model.worker import ClaimRequest
-from tests.dashboard.conftest import BOTH_STORES
-from tests.dashboard.pages import get, text_of
+from tests.dashboard.conftest import BOTH_STORES, Browser
+from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop
 from tests.dashboard.waiting import until
 from tests.web.clients import Server
@@ -83,5 +87,101 @@ async def test_list_is_filtered_by_the_begin_of_a_name(server: Server, shop: Sho
 
 
 async def test_limit_that_is_not_in_use_says_so(server: Server) -> None:
-    assert "This limit is not in use now" in text_of(await get(server, "limits/one?id=gone"))
+    assert "This limit is not in use now" in text_of(await get(server, "limits/one?id=gone/key"))
     assert "No limit is in use." in text_of(await get(server, "limits"))
+
+
+ONE = "limits/one?id=one-each%2Fa%2Fb%26c"
+
+
+async def test_a_number_is_changed_after_a_confirmation_that_names_it(server: Server, shop: Shop) -> None:
+    await fill(shop)
+    asked = await get(server, f"{ONE}&keys=one&number=2&for=8h&reason=quiet%20night")
+    assert "Set one-each/a/b&c to 2 at the same time?" in text_of(asked)
+    assert await shop.lane.client.store.limit_overrides() == []
+    fields = {"target": "one-each/a/b&c", "number": "2", "for": "8h", "reason": "quiet night"}
+    changed = await act(server, "limits/one/change", asked, **fields)
+    assert changed.headers["location"].endswith(ONE)
+    page = await get(server, ONE)
+    text = text_of(page)
+    assert "one-each/a/b&c: 2 at once for 8 h, declared: 1 at once" in text
+    assert "In force 2 at the same time this key" in text
+    assert "Changed by ann" in text
+    assert "“quiet night”" in text
+    assert "Used 2/2 Waiting 1" in text
+    assert "changed a/b&c 2/2 1" in text_of(await get(server, "limits"))
+    await act(server, "limits/one/restore", page, target="one-each/a/b&c")
+    assert "the declared number is in force" in text_of(await get(server, "limits"))
+    lines = (await read_audit(shop.lane.client.store)).lines
+    assert [(line.action, line.target, line.failed) for line in lines] == [
+        ("limit.restore", "one-each/a/b&c", False),
+        ("limit.change", "one-each/a/b&c", False),
+    ]
+    assert lines[1].reason == "quiet night"
+
+
+async def test_a_number_is_changed_for_all_keys(server: Server, shop: Shop) -> None:
+    await fill(shop)
+    page = await get(server, f"{ONE}&keys=all&number=3&for=&reason=")
+    assert "For all keys that were not changed alone." in text_of(page)
+    await act(server, "limits/one/change", page, target="one-each", number="3", reason="")
+    text = text_of(await get(server, "limits"))
+    assert "Changed limits" in text
+    assert "one-each all keys 3 at the same time 1 at the same time until somebody restores it" in text
+    assert "In force 3 at the same time all keys" in text_of(await get(server, "limits/one?id=one-each"))
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [("0", "A limit is at least 1."), ("5/hour", "counts jobs: write a number"), ("x", "'x': write a number of jobs")],
+)
+async def test_a_number_that_makes_no_sense_is_refused_beside_its_field(
+    server: Server, shop: Shop, number: str, sentence: str
+) -> None:
+    await fill(shop)
+    page = await get(server, f"{ONE}&number={number}&reason=kept")
+    assert sentence in text_of(page)
+    assert 'value="kept"' in page.text
+    refused = await act(server, "limits/one/change", page, target="one-each/a/b&c", number=number)
+    assert refused.status_code == 422
+    assert await shop.lane.client.store.limit_overrides() == []
+
+
+async def test_an_unknown_limit_is_not_changed(server: Server, shop: Shop) -> None:
+    page = await get(server, "limits/one?id=gone&number=5")
+    assert "There is no limit 'gone'." in text_of(page)
+    assert (await act(server, "limits/one/change", page, target="gone", number="5")).status_code == 404
+    (line,) = (await read_audit(shop.lane.client.store)).lines
+    assert (line.target, line.failed) == ("gone", True)
+
+
+async def test_a_viewer_changes_no_limit(server: Server, shop: Shop) -> None:
+    await fill(shop)
+    page = await get(server, f"{ONE}&number=5")
+    server.client.cookies.set("who", "vic")
+    assert "Change the number" not in text_of(await get(server, ONE))
+    seen = await get(server, ONE)
+    for path in ("change", "restore"):
+        refused = await server.client.post(f"/ops/limits/one/{path}", data={"target": "one-each", "number": "5"})
+        assert refused.status_code == 403
+        assert (await act(server, f"limits/one/{path}", seen, target="one-each", number="5")).status_code == 403
+    assert page.status_code == 200
+    assert await shop.lane.client.store.limit_overrides() == []
+
+
+@pytest.mark.long
+@BOTH_STORES
+async def test_an_operator_changes_a_limit_and_restores_it_by_clicks_alone(browser: Browser, shop: Shop) -> None:
+    await fill(shop)
+    page = await browser.open("limits")
+    await page.get_by_role("link", name="one-each").click()
+    await page.get_by_label("Number or rate").fill("2")
+    await page.get_by_label("Until").select_option("24h")
+    await page.get_by_label("Reason").fill("a second account")
+    await page.get_by_role("button", name="Change…").click()
+    await page.get_by_role("button", name="Set one-each/a/b&c to 2 at the same time").click()
+    await expect(page.get_by_text("2 at once for 1 day, declared: 1 at once")).to_be_visible()
+    await expect(page.get_by_text("2/2")).to_be_visible()
+    await page.get_by_role("button", name="Restore one-each/a/b&c").click()
+    await expect(page.get_by_text("the declared number is in force")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Change the number")).to_be_visible()

@@ -14,6 +14,7 @@ from sidelane.client.maintenance import report_worker_exit
 from sidelane.client.put_aside import note_put_aside
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.schedule import Schedule
 from sidelane.model.worker import ClaimRequest, WorkerInfo
 from tests.consumers.put_aside import REASON, Intake, message
@@ -45,6 +46,7 @@ async def fill(shop: Shop, text: str) -> list[str]:
         await store.submit([JobSpec(id=job_id, task=text, queue=text, user=text, limits=(limit,))])
     claim = ClaimRequest(request="r", worker=worker.id, queues={text: 5}, limit=5, lease=600, release=text)
     await store.claim(claim)
+    await store.override_limit(LimitOverride(name="held", key=text, max=1, since=1.0, by=text, reason=text))
     dead = WorkerInfo(id="dead:box:1:b", name=text, host=text, release=text)
     await store.heartbeat(dead, [], lease=600)
     await report_worker_exit(store, dead.id, text, lease=600)
@@ -61,7 +63,8 @@ async def fill(shop: Shop, text: str) -> list[str]:
     await store.submit([JobSpec(id="d.sent", task="sidelane.send", queue="parked", user=text, parent="running")])
     return [
         "workers", f"workers/{worker.id}", f"workers/{dead.id}", "schedules", "schedules/nightly", "dead", "limits",
-        f"limits/one?id={quote(limit.id)}", "batches", f"batches/{batch.id}", "callbacks", "messages", f"messages/{kept.noted.job}",
+        f"limits/one?id={quote(limit.id)}", f"limits/one?id={quote(limit.id)}&number=5&reason={quote(text)}",
+        "batches", f"batches/{batch.id}", "callbacks", "messages", f"messages/{kept.noted.job}",
     ]  # fmt: skip
 
 

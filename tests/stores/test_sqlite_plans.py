@@ -8,7 +8,17 @@ import pytest
 
 from sidelane.model.job import Query, State
 from sidelane.stores.clock import ManualClock
-from sidelane.stores.sqlite import batches, blocked_jobs, fair_queue, finalize, limits, paused_batches, retention, rows
+from sidelane.stores.sqlite import (
+    batches,
+    blocked_jobs,
+    fair_queue,
+    finalize,
+    limit_overrides,
+    limits,
+    paused_batches,
+    retention,
+    rows,
+)
 from sidelane.stores.sqlite.store import SqliteStore
 from sidelane.stores.sqlite.verbs import shared_state, submit, sweep
 from sidelane.stores.sqlite.verbs.query import SQL, _along_index, _conditions, _index_of
@@ -47,6 +57,8 @@ def plan(store: SqliteStore, sql: str) -> list[str]:
         (paused_batches.SQL.next_resumed, "INDEX batches_paused"),
         (paused_batches.SQL.is_paused, "INTEGER PRIMARY KEY"),
         (paused_batches.SQL.paused_jobs, "INDEX jobs_paused"),
+        (limit_overrides.SQL.in_force, "PRIMARY KEY"),
+        (limit_overrides.SQL.next_blocked, "COVERING INDEX jobs_blocked"),
         (limits.SQL.prune_rates, "INDEX rates_tat"),
         (limits.SQL.count_slots, "PRIMARY KEY"),
         (submit.SQL.count_queued, "COVERING INDEX jobs_ready"),

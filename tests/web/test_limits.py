@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from sidelane.admin.limits import LimitChange, change_limit
 from sidelane.model.job import Query
 from tests.web.clients import EVENT_STREAM, Server, frames_of
 from tests.web.conftest import BOTH_STORES, MakeService, open_client
@@ -85,6 +86,18 @@ async def test_rate_limit_says_when_the_next_job_is_admitted(client: httpx2.Asyn
     assert after in range(20, 31)  # it was 30 at the first of the three
     assert answers[2].headers["RateLimit"] == f'"per-minute";r=0;t={after}'
     assert (await client.post("/do/rated", headers={"X-User": "bob"})).status_code == 202
+
+
+async def test_refusal_says_the_numbers_in_force(client: httpx2.AsyncClient, service: Service) -> None:
+    store = service.lane.client.store
+    await change_limit(store, "two-per-user", LimitChange(number="1"))
+    await change_limit(store, "per-minute", LimitChange(number="1/hour"))
+    answers = [await client.post("/do/both") for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 429]
+    policy = '"two-per-user";q=1;qu="concurrent-requests", "per-minute";q=1;w=3600'
+    assert answers[1].headers["RateLimit-Policy"] == policy
+    assert "1 job is unfinished" in answers[1].json()["detail"]
+    assert "admits 1 per 3600 s" in answers[1].json()["detail"]
 
 
 async def test_refusal_names_every_limit_that_was_reached(client: httpx2.AsyncClient) -> None:

@@ -17,6 +17,7 @@ from sidelane.admin.documents import (
     worker_document,
 )
 from sidelane.admin.job_notices import WorkerLookup, find_worker
+from sidelane.admin.limits import changed_limits
 from sidelane.admin.timeline import timeline_document, tokens_per_second
 from sidelane.admin.why import Situation, explain, explanation_document
 from sidelane.callbacks.status import CallbackRecord, callbacks_of
@@ -214,6 +215,7 @@ async def situation_of(client: Client, job_id: str) -> Situation:
         lookup=await find_worker(record, store),
         position=await store.queue_position(job_id) if record.state is State.QUEUED else None,
         limits=await store.limits() if limited else (),
+        changed=await changed_limits(store) if limited else (),
         timeout=None if task is None else task.policy.timeout or client.settings.timeout,
     )
 

@@ -1,11 +1,17 @@
-"""Limits as operators see them: how full each is, and which jobs use it and wait for it."""
+"""Limits as operators see and change them: how full each is, which jobs use it and wait for it, and the numbers in force."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidelane.model.job import JobRecord, Query, State
-from sidelane.model.limit import Limit
+from sidelane.admin.actions import ActionResult, Status
+from sidelane.admin.documents import Document, time_text
+from sidelane.client.declarations import DECLARATIONS, Declarations, load_declarations
+from sidelane.model.durations import duration_text
+from sidelane.model.errors import ArgumentsError, SidelaneError, UnknownLimit
+from sidelane.model.job import MAX_TEXT, JobRecord, Query, State
+from sidelane.model.limit import Limit, RateLimit
+from sidelane.model.limit_override import MAX_NUMBER, MAX_OVERRIDES, LimitOverride
 from sidelane.model.worker import LimitStats
 from sidelane.stores.contract import Store
 
@@ -14,6 +20,52 @@ MAX_SEARCHED: Final = 2000
 
 MAX_READ: Final = 500
 """Of these, the jobs that are read."""
+
+
+MAX_REASON: Final = 200
+"""Characters of a reason that are kept."""
+
+MAX_CHANGE: Final = 90 * 86_400.0
+"""Seconds for which another number may be in force, unless only a person restores the declared one."""
+
+MAX_NAMED: Final = 10
+"""Known limits that an error names."""
+
+
+class TooManyChangedLimits(SidelaneError):
+    """Too many limits have other numbers than declared. Restore some of them first."""
+
+    status = 409
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitChange:
+    """What an operator asks for: a number such as "5" or a rate such as "20/minute", who, why, and for how many seconds.
+
+    Without `seconds`, only a person restores the declared number.
+    """
+
+    number: str
+    by: str = ""
+    reason: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedLimit:
+    """A limit with another number than it declares. `declared` is None for a limit that no open lane has declared lately."""
+
+    override: LimitOverride
+    declared: Limit | None
+
+    def document(self) -> Document:
+        """Return the change as JSON."""
+        override, declared = self.override, self.declared
+        return {
+            "id": override.id, **_numbers_document(override), "until": time_text(override.until),
+            "since": time_text(override.since), "by": override.by or None, "reason": override.reason or None,
+            "declared": None if declared is None else _numbers_document(declared),
+        }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +98,131 @@ async def jobs_of_limit(store: Store, limit_id: str, *, after: tuple[int, int] |
     page = waiting[:count]
     declared = next((_declared(record, limit_id) for record in (*using, *waiting)), None)
     return LimitJobs(using, page, position_of(page[-1]) if len(waiting) > count else None, declared)
+
+
+async def changed_limits(store: Store) -> list[ChangedLimit]:
+    """Return the limits whose numbers an operator has changed, by id."""
+    declared = (await _read_declarations(store)).limits
+    return [ChangedLimit(each, declared.get(each.name)) for each in await store.limit_overrides()]
+
+
+def change_in_force(changed: Iterable[ChangedLimit], limit_id: str) -> ChangedLimit | None:
+    """Return the change that a limit has: that of its key before that of all keys."""
+    by_id = {each.override.id: each for each in changed}
+    return by_id.get(limit_id) or by_id.get(limit_id.partition("/")[0])
+
+
+async def planned_override(store: Store, limit: str, change: LimitChange) -> LimitOverride:
+    """Return what a change would set. `limit` is the name of a limit, for all its keys, or the id of one limit, NAME/KEY.
+
+    A rate keeps its declared burst, but no more than the new number; a burst of the whole number remains one.
+    Raises `UnknownLimit`, and `ArgumentsError` for a number, a key or an end that makes no sense.
+    """
+    name, slash, key = limit.partition("/")
+    is_rate, declared = await _known(store, name)
+    most, window = _numbers(change.number)
+    if (window is not None) != is_rate:
+        kind = (
+            "counts starts or submits per time: write a rate, e.g. 20/minute"
+            if is_rate
+            else "counts jobs: write a number, e.g. 5"
+        )
+        raise ArgumentsError(f"The limit {name!r} {kind}.")
+    if change.seconds is not None and change.seconds <= 0:
+        raise ArgumentsError("The time at which the change of the limit would end has passed.")
+    if change.seconds is not None and change.seconds > MAX_CHANGE:
+        raise ArgumentsError(
+            f"A limit is changed for at most {duration_text(MAX_CHANGE)}, or until somebody restores it."
+        )
+    burst = most if declared is None or declared.burst == declared.max else min(declared.burst, most)
+    now = (await store.list_schedules()).now
+    try:
+        return LimitOverride(
+            name=name, key=key if slash else None, max=most, window=window, burst=burst if is_rate else 1, since=now,
+            until=None if change.seconds is None else now + change.seconds, by=change.by[:MAX_TEXT],
+            reason=change.reason[:MAX_REASON],
+        )  # fmt: skip
+    except ValueError as error:  # a key that no job can have
+        raise ArgumentsError(str(error)) from error
+
+
+async def change_limit(store: Store, limit: str, change: LimitChange) -> ActionResult:
+    """Set another number for a limit, of all its keys or of one. Queued jobs are bound by it, and running ones go on.
+
+    Raises the errors of `planned_override`, and `TooManyChangedLimits`.
+    """
+    override = await planned_override(store, limit, change)
+    if not await store.override_limit(override):
+        raise TooManyChangedLimits(
+            f"{MAX_OVERRIDES} limits have other numbers than declared: restore some of them first."
+        )
+    declared = (await _read_declarations(store)).limits.get(override.name)
+    changed = ChangedLimit(override, declared)
+    before = "" if declared is None else f", declared: {numbers_text(declared)}"
+    until = "" if change.seconds is None else f" for {duration_text(change.seconds)}"
+    message = f"{numbers_text(override)}{until}{before}"
+    return ActionResult(limit, Status.DONE, message, {"change": changed.document()})
+
+
+async def restore_limit(store: Store, limit: str) -> ActionResult:
+    """Let a limit have its declared number again."""
+    restored = await store.restore_limit(limit)
+    message = "the declared number is in force" if restored else "unchanged: it had its declared number"
+    return ActionResult(limit, Status.DONE, message)
+
+
+def numbers_text(numbers: Limit | LimitOverride) -> str:
+    """Return the number of a limit in words: "5 at once" or "20 per 1 min, 5 at once"."""
+    if numbers.window is None:
+        return f"{numbers.max:,} at once"
+    burst = "" if numbers.burst == numbers.max else f", {numbers.burst:,} at once"
+    return f"{numbers.max:,} per {duration_text(numbers.window)}{burst}"
+
+
+def _numbers_document(numbers: Limit | LimitOverride) -> Document:
+    return {
+        "max": numbers.max,
+        "window": numbers.window,
+        "burst": None if numbers.window is None else numbers.burst,
+    }
+
+
+async def _known(store: Store, name: str) -> tuple[bool, Limit | None]:
+    """Return whether a limit is a rate, and its declaration, if a lane has declared it. Raises `UnknownLimit`."""
+    declared = (await _read_declarations(store)).limits
+    if name in declared:
+        return declared[name].window is not None, declared[name]
+    rates = {each.name: each.window is not None for each in await store.limit_overrides()}
+    rates |= {each.id.partition("/")[0]: each.available_in is not None for each in await store.limits()}
+    if name in rates:
+        return rates[name], None
+    names = sorted({*declared, *rates})
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    known = f"Known limits: {', '.join(names[:MAX_NAMED])}{more}." if names else "No limit is known."
+    raise UnknownLimit(f"There is no limit {name[:100]!r}. {known}")
+
+
+def _numbers(text: str) -> tuple[int, float | None]:
+    """Return the number and the window of "5" or "20/minute". Raises `ArgumentsError`."""
+    text = text.strip()
+    if text.isdecimal() and text.isascii():
+        if int(text) == 0:
+            raise ArgumentsError("A limit is at least 1. To let no job start, pause its queue or its task.")
+        numbers: tuple[int, float | None] = int(text), None
+    else:
+        rate = RateLimit(text, per="task")
+        if rate.invalid_reason():
+            raise ArgumentsError(f"{text[:100]!r}: write a number of jobs, e.g. 5, or a rate, e.g. 20/minute.")
+        limit = rate.limit("", "")
+        numbers = limit.max, limit.window
+    if numbers[0] > MAX_NUMBER:
+        raise ArgumentsError(f"{text[:100]}: use at most {MAX_NUMBER:,} jobs.")
+    return numbers
+
+
+async def _read_declarations(store: Store) -> Declarations:
+    (value,) = await store.read_values([DECLARATIONS])
+    return load_declarations(value)
 
 
 def position_of(record: JobRecord) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from sidelane.admin.figures import History, read_history
 from sidelane.admin.findings.evaluation import Attention
 from sidelane.admin.findings.facts import WorkerExit
 from sidelane.admin.findings.finding import Finding
+from sidelane.admin.limits import ChangedLimit, changed_limits
 from sidelane.admin.queue_overview import Line, QueueOverview, jobs_waiting_for_limits, queue_overviews, read_line
 from sidelane.admin.queues import known_queues
 from sidelane.admin.workers import RequestedChange, read_exits, requested_changes, running_jobs
@@ -62,6 +63,10 @@ class SharedReads:
     async def limits(self) -> list[LimitStats]:
         """Return the limits that are used or waited for."""
         return await self._shared("limits", STATS_FOR, self.store.limits)
+
+    async def changed_limits(self) -> list[ChangedLimit]:
+        """Return the limits whose numbers an operator has changed."""
+        return await self._shared("changed limits", STATS_FOR, lambda: changed_limits(self.store))
 
     async def findings(self) -> Sequence[Finding]:
         """Return what needs a person, worst first; muted findings are last."""

@@ -6,10 +6,12 @@ from typing import Final
 
 from sidelane.admin.documents import Document, error_text
 from sidelane.admin.job_notices import WorkerLookup
+from sidelane.admin.limits import ChangedLimit, change_in_force
 from sidelane.admin.sentence import Sentence, sentence
 from sidelane.admin.timeline import Attempt, Phase, Stage, attempts_of, stages
 from sidelane.model.durations import duration_text
 from sidelane.model.job import JobRecord, State, is_isolated_after
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.sizes import size_text
 from sidelane.model.transition import Change
 from sidelane.model.worker import LimitStats, QueuePosition
@@ -35,12 +37,15 @@ NOW, NOT_SOONER, AGAIN = "Now", "Why not sooner", "Why again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
-    """What explains a job: its record, the workers that could run it, its position, its limits, and its timeout in seconds."""
+    """What explains a job: its record, its workers, its position, its limits, which of them operators changed, and its timeout in
+    seconds.
+    """
 
     record: JobRecord
     lookup: WorkerLookup = field(default_factory=lambda: WorkerLookup(has_worker=True))
     position: QueuePosition | None = None
     limits: Sequence[LimitStats] = ()
+    changed: Sequence[ChangedLimit] = ()
     timeout: float | None = None
 
 
@@ -84,6 +89,8 @@ def _queued(situation: Situation, now: float) -> Iterator[Sentence]:
             return
     elif record.waiting_for_limit is not None:
         yield _waiting_for_limit(record.waiting_for_limit, situation.limits)
+        if change := change_in_force(situation.changed, record.waiting_for_limit):
+            yield _changed(change.override, now)
         if notice is None:
             return
     if notice is not None:
@@ -123,6 +130,16 @@ def _waiting_for_limit(limit_id: str, limits: Sequence[LimitStats]) -> Sentence:
         "Not started: the limit {limit} is full ({used} of {max}). Jobs that wait for it: {waiting}.",
         limit=limit_id, used=limit.used, max=limit.max, waiting=limit.waiting,
     )  # fmt: skip
+
+
+def _changed(override: LimitOverride, now: float) -> Sentence:
+    by, ago = override.by or "?", duration_text(now - override.since)
+    if override.window is None:
+        return sentence("The limit was changed to {max} by {name} {ago} ago.", max=override.max, name=by, ago=ago)
+    time = duration_text(override.window)
+    return sentence(
+        "The rate was changed to {max} in {time} by {name} {ago} ago.", max=override.max, time=time, name=by, ago=ago
+    )
 
 
 def _position(position: QueuePosition | None, queue: str) -> Sentence:

@@ -20,6 +20,7 @@ from sidelane.model.errors import (
     UnknownBulkAction,
     UnknownGroup,
     UnknownJob,
+    UnknownLimit,
     UnknownSchedule,
 )
 from sidelane.model.printable import printable
@@ -28,7 +29,7 @@ from sidelane.processes.exit_code import Exit
 EXIT_CODES = """\
 Exit codes: 0 success · 1 a job or batch failed, a request was rejected, `check` or `attention` found something, requests of \
 a `load` failed, or an unexpected error · 2 wrong usage · 3 invalid settings, lane, store or transport · 4 no such job, queue, \
-schedule, batch or group, or nothing runs · 5 the watched job was cancelled · 130 interrupted."""
+schedule, limit, batch or group, or nothing runs · 5 the watched job was cancelled · 130 interrupted."""
 
 
 def exit_of(error: BaseException) -> Exit:
@@ -36,7 +37,9 @@ def exit_of(error: BaseException) -> Exit:
     match error:
         case ConfigurationError() | StoreError() | TransportError():
             return Exit.CONFIGURATION
-        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownSchedule() | UnknownGroup() | UnknownBulkAction():
+        case UnknownJob() | JobRemoved() | UnknownBatch() | UnknownBulkAction():
+            return Exit.UNKNOWN
+        case UnknownSchedule() | UnknownLimit() | UnknownGroup():
             return Exit.UNKNOWN
         case NoSupervisor() | ServiceUnreachable():
             return Exit.UNKNOWN

@@ -1,13 +1,13 @@
-"""Declarations of lanes that operators' tools need without a lane: target waits of queues, and limits per user."""
+"""Declarations of lanes that operators' tools need without a lane: target waits of queues, and limits."""
 
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from sidelane.model.json_text import dump_json
-from sidelane.model.limit import LimitPolicy
+from sidelane.model.limit import Limit, LimitPolicy
 from sidelane.model.queue import Queue, target_waits
 from sidelane.model.shared_state import ValueChange, VersionedValue
 from sidelane.stores.contract import Store
@@ -27,10 +27,14 @@ TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declarations:
-    """Target waits by queue in seconds, and the names of limits that count by user."""
+    """Target waits by queue in seconds, the names of limits that count by user, and the numbers of limits by name.
+
+    The limits have no keys and no messages.
+    """
 
     target_waits: Mapping[str, float] = field(default_factory=dict)
     user_limits: frozenset[str] = frozenset()
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
     def counts_by_user(self, limit: str) -> bool:
         """Return whether a limit of this name counts by user, as far as that is known."""
@@ -42,7 +46,11 @@ def load_declarations(value: VersionedValue | None) -> Declarations:
     if value is None:
         return Declarations()
     found = json.loads(value.text)
-    return Declarations(target_waits=found["target_waits"], user_limits=frozenset(found["user_limits"]))
+    limits = {
+        name: Limit(name=name, key="", max=most, window=window, burst=burst, on_limit=on_limit)
+        for name, (most, window, burst, on_limit) in found.get("limits", {}).items()
+    }
+    return Declarations(target_waits=found["target_waits"], user_limits=frozenset(found["user_limits"]), limits=limits)
 
 
 async def save_declarations(store: Store, queues: Iterable[Queue], limits: Mapping[str, LimitPolicy]) -> None:
@@ -54,10 +62,22 @@ async def save_declarations(store: Store, queues: Iterable[Queue], limits: Mappi
         changed = _merged(saved, queues, limits)
         if changed == saved:
             return
-        text = dump_json({"target_waits": changed.target_waits, "user_limits": sorted(changed.user_limits)})
         replaces = None if before is None else before.version
-        if await store.set_value(ValueChange(name=DECLARATIONS, text=text, replaces=replaces)):
+        if await store.set_value(ValueChange(name=DECLARATIONS, text=_dump(changed), replaces=replaces)):
             return
+
+
+def _dump(declarations: Declarations) -> str:
+    limits = {
+        name: (limit.max, limit.window, limit.burst, limit.on_limit) for name, limit in declarations.limits.items()
+    }
+    return dump_json(
+        {
+            "target_waits": declarations.target_waits,
+            "user_limits": sorted(declarations.user_limits),
+            "limits": limits,
+        }
+    )
 
 
 def _merged(saved: Declarations, queues: Iterable[Queue], limits: Mapping[str, LimitPolicy]) -> Declarations:
@@ -66,7 +86,10 @@ def _merged(saved: Declarations, queues: Iterable[Queue], limits: Mapping[str, L
     waits = {**target_waits(queues), **others}
     per_user = {name for name, limit in limits.items() if limit.per == "user" and not DEFAULT_NAME.search(name)}
     names = per_user | (saved.user_limits - limits.keys())
+    declared = {name: replace(limit.limit(name, ""), message="") for name, limit in limits.items()}
+    numbers = {**declared, **{name: limit for name, limit in saved.limits.items() if name not in declared}}
     return Declarations(
         target_waits=dict(sorted(waits.items())[:MAX_DECLARATIONS]),
         user_limits=frozenset(sorted(names)[:MAX_DECLARATIONS]),
+        limits=dict(sorted(numbers.items())[:MAX_DECLARATIONS]),
     )

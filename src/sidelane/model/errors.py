@@ -15,6 +15,7 @@ SidelaneError
 ├── UnknownBatch              no such batch, or no longer
 ├── UnknownBulkAction         no such bulk action, or no longer
 ├── UnknownSchedule           no such schedule
+├── UnknownLimit              no such limit
 ├── UnknownGroup              no such group of the service
 ├── SupervisorError           the supervisor of the service refused or did not answer
 │   └── NoSupervisor          no supervisor runs here
@@ -132,6 +133,12 @@ class UnknownBulkAction(SidelaneError):
 
 class UnknownSchedule(SidelaneError):
     """There is no such schedule."""
+
+    status = 404
+
+
+class UnknownLimit(SidelaneError):
+    """No task or queue declares a limit of this name, and no job uses one."""
 
     status = 404
 

@@ -14,6 +14,7 @@ from sidelane.model.batch import BatchRecord, BatchSpec
 from sidelane.model.event import Cursor, EventPage
 from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
 from sidelane.model.job import JobPage, JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
 from sidelane.model.shared_state import JournalAppend, JournalEntry, ValueChange, VersionedValue
@@ -230,6 +231,25 @@ class SharedState(Protocol):
         ...
 
 
+class LimitOverrides(Protocol):
+    """Numbers of limits that operators set at run time. They bind new, queued and blocked jobs, and stop no running job.
+
+    A change releases up to 200 jobs that may start now in the same step. Sweeps release more, and those of overrides that ended.
+    """
+
+    async def override_limit(self, override: LimitOverride) -> bool:
+        """Set the numbers of a limit, in place of an override with the same id. Returns False if `MAX_OVERRIDES` others exist."""
+        ...
+
+    async def restore_limit(self, override_id: str) -> bool:
+        """End an override. Returns False if there is none of this id."""
+        ...
+
+    async def limit_overrides(self) -> list[LimitOverride]:
+        """Return the overrides that have not ended, by id."""
+        ...
+
+
 class History(Protocol):
     """Counts of what happened to jobs. The step that changes a job also counts it.
 
@@ -249,7 +269,7 @@ class History(Protocol):
         ...
 
 
-class Store(JobSource, Batches, Schedules, SharedState, Maintenance, History, Protocol):
+class Store(JobSource, Batches, Schedules, SharedState, LimitOverrides, Maintenance, History, Protocol):
     """The database of all jobs."""
 
     @property
@@ -351,7 +371,7 @@ class Store(JobSource, Batches, Schedules, SharedState, Maintenance, History, Pr
         ...
 
     async def limits(self) -> list[LimitStats]:
-        """Return the limits that are used or waited for, by id."""
+        """Return the limits that are used or waited for, by id, with the numbers in force."""
         ...
 
     async def sweep(self, *, lease: float, limit: int = 200) -> SweepResult:

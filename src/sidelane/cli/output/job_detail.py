@@ -13,6 +13,7 @@ from rich.text import Text
 
 from sidelane.admin.documents import error_text, problem_text
 from sidelane.admin.jobs import JobDetail, JobView, due_later, users_follow_ups
+from sidelane.admin.limits import ChangedLimit, change_in_force, numbers_text
 from sidelane.admin.stack import JobStack
 from sidelane.admin.timeline import time_spent, tokens_per_second
 from sidelane.admin.why import MAX_POSITION, NOW, Explanation, explain
@@ -107,7 +108,7 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
         ("parent", f"{spec.parent}, cancelled with it" if spec.parent and spec.cascade else spec.parent or ""),
         ("placeholders", ", ".join(f"{name}: {_source(source)}" for name, source in spec.placeholders.items())),
         *((follow_up_label(each), each.spec.task) for each in users_follow_ups(spec)),
-        ("limits", _limits(record)),
+        ("limits", _limits(record, detail.situation.changed)),
         ("trace", spec.trace or ""),
         ("submitted", _when(record.submitted, now)),
         ("due", _when(due_later(record, now), now)),
@@ -193,11 +194,12 @@ def _position(position: QueuePosition | None) -> str:
     return text if position.wait is None else f"{text}; estimated wait {duration(position.wait)}"
 
 
-def _limits(record: JobRecord) -> Text:
-    """Return the limits of a job, one per line, and mark the limit that the job waits for."""
+def _limits(record: JobRecord, changed: Sequence[ChangedLimit]) -> Text:
+    """Return the limits of a job, one per line, by the numbers in force, and mark the limit that the job waits for."""
     lines = []
     for limit in record.spec.limits:
-        size = f"{limit.max:,} at once" if limit.window is None else f"{limit.max:,} per {duration(limit.window)}"
+        change = change_in_force(changed, limit.id)
+        size = numbers_text(limit) if change is None else f"{numbers_text(change.override)} (changed)"
         line = Text.assemble(printable_line(limit.id), (f"  {size}, {limit.on_limit}", "dim"))
         if limit.id == record.waiting_for_limit and record.state is State.QUEUED:
             line.append("  waiting for this limit", "magenta")

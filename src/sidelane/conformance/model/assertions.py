@@ -107,7 +107,8 @@ def check_unblocked(expected: ReferenceStore, records: list[JobRecord]) -> None:
     """Check that after a sweep as many blocked jobs are ready as their limit admits."""
     for limit in AT_START:
         jobs = [record for record in records if limit in record.spec.limits and record.state is State.QUEUED]
-        capacity = limit.max - len(expected.members(limit.id)) if limit.window is None else 1 - expected.is_full(limit)
+        slots = limit.window is None
+        capacity = expected.slots(limit) - len(expected.members(limit.id)) if slots else 1 - expected.is_full(limit)
         ready = sum(record.waiting_for_limit is None for record in jobs)
         assert ready >= capacity or all(record.waiting_for_limit != limit.id for record in jobs), (limit, records)
 

@@ -4,7 +4,7 @@ It does not define the order of users (see `fairness`) or of blocked jobs (see `
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sidelane.conformance.model.reference_job import ExpectedEvent, ReferenceBatch, ReferenceJob
@@ -12,6 +12,7 @@ from sidelane.model.batch import BatchSpec
 from sidelane.model.event import END, NewEvent, gap_event
 from sidelane.model.job import REMOVED, UNFINISHED, JobSpec, Lease, State
 from sidelane.model.limit import Limit
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import (
     AttemptResult,
     Cancelled,
@@ -37,6 +38,7 @@ class ReferenceStore:
         self.batches: dict[str, ReferenceBatch] = {}
         self.used: dict[str, float] = {}  # of each rate: the theoretical arrival time (GCRA)
         self.paused: set[str] = set()
+        self.overrides: dict[str, LimitOverride] = {}  # by id
         self.expire_after = 0.0  # listeners and external jobs do not expire before this time (rule 5)
 
     def submit(self, spec: JobSpec) -> tuple[str, bool] | frozenset[int]:
@@ -76,7 +78,7 @@ class ReferenceStore:
             and not job.cancel_requested
             and job.spec.id != new_id
         ]
-        for job in others[: max(0, len(others) - limit.max + 1)]:
+        for job in others[: max(0, len(others) - self.slots(limit) + 1)]:
             self.cancel(job.spec.id)
 
     def members(self, limit_id: str) -> set[str]:
@@ -89,10 +91,13 @@ class ReferenceStore:
             if (job.state is State.RUNNING if limit.at_start else job.state in UNFINISHED)
         }
 
+    def slots(self, limit: Limit) -> int:
+        return _slots_in_force(limit, self.overrides, self._clock())
+
     def is_full(self, limit: Limit) -> bool:
         """Return True if the limit admits no more."""
         if limit.every is None:
-            return len(self.members(limit.id)) >= limit.max
+            return len(self.members(limit.id)) >= self.slots(limit)
         return self._used(limit) - self._clock() > (limit.burst - 1) * limit.every + 1e-9
 
     def is_blocked(self, spec: JobSpec) -> bool:
@@ -324,3 +329,9 @@ class ReferenceStore:
             over = job.state.finished and now > job.ended + job.spec.retention
             if over and not job.removed and job.spec.id not in parents:
                 self._remove(job)
+
+
+def _slots_in_force(limit: Limit, overrides: Mapping[str, LimitOverride], now: float) -> int:
+    """Return the number of a concurrency limit: of an override of its key, of one of all keys, or its own."""
+    found = [each for name in (limit.id, limit.name) if (each := overrides.get(name))]
+    return next((each.max for each in found if each.until is None or each.until > now), limit.max)

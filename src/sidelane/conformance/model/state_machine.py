@@ -22,6 +22,7 @@ from sidelane.conformance.model.assertions import (
 from sidelane.conformance.model.driver import LEASE, TICK, TICKS_TO_EXPIRE, StoreDriver
 from sidelane.conformance.model.strategies import (
     batches,
+    changed_limits,
     dispatches,
     entries,
     isolation,
@@ -36,6 +37,7 @@ from sidelane.model.batch import BatchSpec
 from sidelane.model.event import Cursor, NewEvent
 from sidelane.model.ids import new_nonce
 from sidelane.model.job import JobSpec, Rejection
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import AttemptResult, EventAppend, Outcome
 from sidelane.model.worker import ClaimRequest, WorkerInfo
 
@@ -97,6 +99,23 @@ class StoreMachine(StoreDriver):
     def pause(self, queue: str, paused: bool) -> None:
         self.run(self.store.pause(queue, paused))
         (self.expected.paused.add if paused else self.expected.paused.discard)(queue)
+
+    @rule(limit=changed_limits, most=st.integers(1, 3), seconds=st.sampled_from([None, 13.0]))
+    def override_limit(self, limit: tuple[str, str | None], most: int, seconds: float | None) -> None:
+        name, key = limit
+        now = self.clock()
+        until = None if seconds is None else now + seconds
+        override = LimitOverride(name=name, key=key, max=most, since=now, until=until)
+        assert self.run(self.store.override_limit(override))
+        self.expected.overrides[override.id] = override
+
+    @rule(limit=changed_limits)
+    def restore_limit(self, limit: tuple[str, str | None]) -> None:
+        name, key = limit
+        override_id = name if key is None else f"{name}/{key}"
+        before = self.expected.overrides.pop(override_id, None)
+        has_ended = before is None or (before.until is not None and before.until <= self.clock())
+        assert self.run(self.store.restore_limit(override_id)) == (not has_ended)
 
     # Calls of workers.
 

@@ -22,6 +22,7 @@ SUBMIT_RATE = Limit(name="asked", key="k", max=1, on_limit="reject", window=7.1,
 START_RATE = Limit(name="spread", key="k", max=1, on_limit="wait", window=7.1, burst=1)
 AT_START = (WAIT, GPU, REPLACE, START_RATE)
 
+changed_limits = st.sampled_from([("few", None), ("few", "k"), ("gpu", None), ("chat", "k")])
 job_ids = st.sampled_from("abcdefghijkl")
 queues = st.sampled_from("xy")
 workers = st.sampled_from(WORKERS)

@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
@@ -18,6 +19,7 @@ from sidelane.conformance.stores.fixtures import StoreFactory, StoreSuite
 from sidelane.conformance.stores.invariants import check
 from sidelane.conformance.worker_processes import COUNTER, COUNTER_CAP, FEW, LEASE, PRELOADED, STORY_CALLS, main
 from sidelane.model.job import UNFINISHED, JobSpec, Query, State
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import AttemptResult, Succeeded
 from sidelane.stores.contract import Store
 
@@ -132,6 +134,22 @@ class Processes(StoreSuite):
         running = [sum(other["since"] <= each["since"] < other["until"] for other in messages) for each in messages]
         assert 1 < max(running) <= FEW.max
         assert await wall_clock_store.limits() == []
+
+    @pytest.mark.slow
+    async def test_concurrent_workers_in_several_processes_never_exceed_a_changed_limit(
+        self, factory: StoreFactory, wall_clock_store: Store
+    ) -> None:
+        many = [f"j{n}" for n in range(30)]
+        await submit(wall_clock_store, *(JobSpec(id=id_, task="t", limits=(FEW,)) for id_ in many))
+        processes = await asyncio.gather(*(WorkerProcess.start("run_limited", factory, f"p{n}", 4) for n in range(2)))
+        await wall_clock_store.override_limit(LimitOverride(name=FEW.name, max=1, since=0.0))
+        for process in processes:
+            process.start_work()
+        async with asyncio.timeout(100):
+            assert [await process.end() for process in processes] == [0] * 2
+        runs = sorted((each["since"], each["until"]) for process in processes for each in process.messages)
+        assert len(runs) == len(many)
+        assert all(until <= since for (_, until), (since, _) in pairwise(runs))
 
     @pytest.mark.slow
     async def test_of_the_changes_of_a_version_by_several_processes_exactly_one_counts(

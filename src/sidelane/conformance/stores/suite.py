@@ -24,6 +24,7 @@ from sidelane.conformance.stores.history_cells import DepthSamples, HistoryCells
 from sidelane.conformance.stores.history_waits import HistoryOfRuns, HistoryOfWaits
 from sidelane.conformance.stores.journals import JournalCaps, JournalConnections, Journals
 from sidelane.conformance.stores.leases import Fencing, LeaseExpiry
+from sidelane.conformance.stores.limit_overrides import ChangedLimitConnections, ChangedRates, ChangedSlots
 from sidelane.conformance.stores.limit_release import SharedLimits, SlotRelease
 from sidelane.conformance.stores.limits_reject import RejectingLimitRelease, RejectingLimits
 from sidelane.conformance.stores.limits_replace import ReplacingLimits
@@ -88,6 +89,8 @@ class OneConnection(
     SlotRelease,
     SharedLimits,
     ReplacingLimits,
+    ChangedSlots,
+    ChangedRates,
     SubmitRates,
     StartRates,
     BackPressure,
@@ -145,6 +148,7 @@ class Conformance(
     ConcurrentCalls,
     SharedValueConnections,
     JournalConnections,
+    ChangedLimitConnections,
     Contention,
     Processes,
 ):

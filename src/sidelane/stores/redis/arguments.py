@@ -14,6 +14,7 @@ from sidelane.model.history import NO_USAGE
 from sidelane.model.job import Failure, FollowUp, JobSpec, Lease, Query, State
 from sidelane.model.json_text import escape_surrogates
 from sidelane.model.limit import Limit
+from sidelane.model.limit_override import MAX_OVERRIDES, LimitOverride
 from sidelane.model.outcome import (
     AttemptResult,
     Cancelled,
@@ -37,7 +38,7 @@ DELAYED, PAUSED = 1, 3
 _REMOVED = "8"  # not a state: a follow-up that waits for the job's removal
 STATES = (*(State.QUEUED,) * 4, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
-Argument = str | int
+Argument = str | int | float
 
 
 def new_job(spec: JobSpec) -> list[Any]:
@@ -196,6 +197,13 @@ def _spec_text(spec: JobSpec, *omitted: str) -> str:
     arguments = document.pop("arguments", None)
     text = dumps(document)
     return text if arguments is None else f"{text}\n{escape_surrogates(arguments)}"
+
+
+def override_fields(override: LimitOverride) -> Iterable[Argument]:
+    """Return the arguments of `override_limit` that set the numbers of a limit."""
+    window, until = (False if seconds is None else seconds for seconds in (override.window, override.until))
+    yield from (override.id, MAX_OVERRIDES, override.max, window, override.burst, until)
+    yield from (override.since, override.by, override.reason)
 
 
 def _follow_ups(follow_ups: Iterable[FollowUp]) -> bytes | None:

@@ -24,6 +24,7 @@ from sidelane.model.job import (
     end_event_payload,
 )
 from sidelane.model.limit import Limit, LimitHit
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.schedule import ScheduleList, ScheduleRecord
 from sidelane.model.shared_state import JournalEntry, VersionedValue
 from sidelane.model.worker import Claimed, Claims, LimitStats, QueuePosition, QueueStats
@@ -235,7 +236,14 @@ def _rejection(spec: JobSpec, kind: str, found: Any = None) -> Rejection:
 
 
 def _limit_hits(limits: Sequence[Limit], found: Sequence[Any]) -> list[LimitHit]:
-    return [LimitHit(limits[index], time_of(after)) for index, after in found]
+    return [
+        LimitHit(_in_force(limits[index], *numbers) if numbers else limits[index], time_of(after))
+        for index, after, *numbers in found
+    ]
+
+
+def _in_force(limit: Limit, maximum: int, window: str) -> Limit:
+    return replace(limit, max=maximum, window=time_of(window))
 
 
 def requeued_of(answer: Any) -> JobRecord | Rejection | None:
@@ -362,6 +370,16 @@ def position_of(answer: Sequence[Any]) -> QueuePosition:
 def limit_stats_of(answer: Sequence[Any]) -> LimitStats:
     limit, size, used, blocked, after = answer
     return LimitStats(id=limit, max=size, used=used, waiting=blocked, available_in=time_of(after))
+
+
+def override_of(answer: Sequence[Any]) -> LimitOverride:
+    """Decode one override of the reply to `limit_overrides`."""
+    override_id, maximum, window, burst, until, since, by, reason = answer
+    name, slash, key = override_id.partition("/")
+    return LimitOverride(
+        name=name, key=key if slash else None, max=maximum, window=time_of(window), burst=burst, since=float(since),
+        until=time_of(until), by=by, reason=reason,
+    )  # fmt: skip
 
 
 def matches(record: JobRecord, query: Query) -> bool:

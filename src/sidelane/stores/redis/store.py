@@ -13,6 +13,7 @@ from sidelane.model.event import Cursor, EventPage
 from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
 from sidelane.model.job import JobPage, JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.json_text import escape_surrogates, is_storable
+from sidelane.model.limit_override import MAX_OVERRIDES, LimitOverride
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
 from sidelane.model.shared_state import (
@@ -195,6 +196,16 @@ class RedisStore:
         for chunk, _ in chunks(sorted(await self._limit_ids()), cost_of_one):
             found += map(replies.limit_stats_of, await self._server.run("limits", *chunk))
         return found
+
+    async def override_limit(self, override: LimitOverride) -> bool:
+        return bool(await self._server.run("override_limit", *arguments.override_fields(override)))
+
+    async def restore_limit(self, override_id: str) -> bool:
+        return bool(await self._server.run("override_limit", override_id, MAX_OVERRIDES))
+
+    async def limit_overrides(self) -> list[LimitOverride]:
+        found = await self._server.run("limit_overrides")
+        return sorted(map(replies.override_of, found), key=lambda override: override.id)
 
     async def open_batch(self, spec: BatchSpec) -> BatchRecord:
         check_batch(spec)

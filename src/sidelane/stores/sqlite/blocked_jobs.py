@@ -12,7 +12,8 @@ from sidelane.model import gcra
 from sidelane.model.history import Count, milliseconds
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.model.transition import Change, dump_transition
-from sidelane.stores.sqlite import fair_queue, history, limits
+from sidelane.stores.sqlite import fair_queue, history, limit_overrides, limits
+from sidelane.stores.sqlite.limit_overrides import LimitsInForce
 from sidelane.stores.sqlite.rows import READY, RUNNING, Row
 from sidelane.stores.sqlite.sql import Transaction, statements
 
@@ -61,14 +62,7 @@ def unblock(tx: Transaction, limit_ids: Iterable[str]) -> None:
     Capacity is reserved for jobs that were unblocked before and have not started.
     """
     for (limit_id,) in tx.all_of_each(SQL.with_blocked_jobs, [(limit_id,) for limit_id in limit_ids]):
-        limit = _limit_of_first(tx, limit_id)
-        if limit is None or limit.window is not None:  # rates unblock jobs by time
-            continue
-        count = min(limits.capacity(tx, limit), _MAX_UNBLOCKED)
-        if count > 0:
-            count -= int(tx.scalar(SQL.count_unblocked, limit_id, count))
-        if count > 0:
-            _unblock_first(tx, limit_id, count)
+        _unblock_slots(tx, limit_id, _MAX_UNBLOCKED)
 
 
 def unblock_beyond_reserved(tx: Transaction, maximum: int) -> None:
@@ -95,21 +89,49 @@ def unblock_due(tx: Transaction, maximum: int) -> bool:
     return more
 
 
+def unblock_changed(tx: Transaction, maximum: int) -> bool:
+    """Unblock up to `maximum` jobs of limits whose numbers have changed. Return whether there may be more.
+
+    Rates become due at once: call `unblock_due` afterwards.
+    """
+    while (found := limit_overrides.next_to_check(tx)) is not None:
+        if maximum <= 0:
+            return True
+        limit_id, check = found
+        tx.execute(SQL.hasten_unblock, tx.now, limit_id)
+        unblocked = _unblock_slots(tx, limit_id, maximum)
+        if unblocked < maximum:
+            limit_overrides.set_checked(tx, limit_id, check)
+        maximum -= max(1, unblocked)
+    return False
+
+
 def next_unblock(tx: Transaction, queue: str) -> float | None:
     """Return when a rate may unblock the next job of a queue, or when to check again."""
     at: float | None = tx.scalar(SQL.next_unblock, queue)
     return at
 
 
+def _unblock_slots(tx: Transaction, limit_id: str, maximum: int) -> int:
+    """Unblock up to `maximum` of the jobs that a concurrency limit has capacity for. Return their number."""
+    limit = _limit_of_first(tx, limit_id)
+    if limit is None or limit.window is not None:  # rates unblock jobs by time
+        return 0
+    count = limits.capacity(tx, limit)
+    if count > 0:
+        count -= int(tx.scalar(SQL.count_unblocked, limit_id, count))
+    return _unblock_first(tx, limit_id, min(count, maximum)) if count > 0 else 0
+
+
 def _unblock_at_rate(tx: Transaction, found: tuple[Any, ...], maximum: int) -> int:
     limit_id, per_window, window, burst = found
-    limit = Limit(name="", key="", max=per_window, window=window, burst=burst)
+    limit = LimitsInForce(tx).of(limits.declared_rate(limit_id, per_window, window, burst))
     tat = gcra.clamp_tat(limit, limits.stored_tat(tx, limit_id), tx.now)
     count = min(gcra.available(limit, tat, tx.now), maximum)
     unblocked = _unblock_first(tx, limit_id, count) if count else 0
     next_tat = tat + unblocked * gcra.interval(limit)
     next_at = None if unblocked < count else tx.now + gcra.wait_time(limit, next_tat, tx.now)
-    tx.execute(SQL.set_unblock, next_at, limit_id)
+    tx.execute(SQL.set_unblock, next_at, tat, limit_id)
     return unblocked
 
 

@@ -66,6 +66,10 @@ SELECT coalesce(
 SELECT limit_id, per_window, window, burst FROM rates INDEXED BY rates_unblock
  WHERE unblock_at IS NOT NULL AND unblock_at <= ? ORDER BY unblock_at LIMIT ?
 
+-- :hasten_unblock
+-- Parameters: now, limit_id.
+UPDATE rates SET unblock_at = min(unblock_at, ?) WHERE limit_id = ? AND unblock_at IS NOT NULL
+
 -- :set_unblock
--- Parameters: unblock_at, limit_id.
-UPDATE rates SET unblock_at = ? WHERE limit_id = ?
+-- The numbers in force may allow no TAT as late as the stored one. Parameters: unblock_at, the latest TAT, limit_id.
+UPDATE rates SET unblock_at = ?, tat = min(tat, ?) WHERE limit_id = ?

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from sidelane.model import gcra
 from sidelane.model.limit import Limit, LimitHit
 from sidelane.stores.serialization import dump_limit, load_limit
+from sidelane.stores.sqlite.limit_overrides import LimitsInForce
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
@@ -132,6 +133,12 @@ def count_slots(tx: Transaction, limit_id: str, maximum: int) -> int:
     return int(tx.scalar(SQL.count_slots, limit_id, maximum))
 
 
+def declared_rate(limit_id: str, per_window: int, window: float, burst: int) -> Limit:
+    """Return a rate limit as its row in the database declares it."""
+    name, _, key = limit_id.partition("/")
+    return Limit(name=name, key=key, max=per_window, window=window, burst=burst)
+
+
 def stored_tat(tx: Transaction, limit_id: str) -> float | None:
     """Return the theoretical arrival time of a rate limit as written, or None if the whole burst is available."""
     tat: float | None = tx.scalar(SQL.tat, limit_id)
@@ -139,7 +146,8 @@ def stored_tat(tx: Transaction, limit_id: str) -> float | None:
 
 
 def capacity(tx: Transaction, limit: Limit) -> int:
-    """Return how many jobs a limit allows now."""
+    """Return how many jobs a limit allows now, by the numbers in force."""
+    limit = LimitsInForce(tx).of(limit)
     if limit.window is None:
         return limit.max - count_slots(tx, limit.id, limit.max)
     return gcra.available(limit, gcra.clamp_tat(limit, stored_tat(tx, limit.id), tx.now), tx.now)
@@ -165,6 +173,7 @@ class LimitCapacity:
 
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
+        self.in_force = LimitsInForce(tx)
         self._slots: dict[tuple[str, int], int] = {}
         self._taken: Counter[str] = Counter()
         self._tats: dict[str, float] = {}
@@ -180,7 +189,7 @@ class LimitCapacity:
             self._taken[limit_id] += 1
         for each in applied:
             if each.limit.window is not None:
-                self._tats[each.id] = self._tat(each) + gcra.interval(each.limit)
+                self._tats[each.id] = self._tat(each) + gcra.interval(self.in_force.of(each.limit))
                 self._changed[each.id] = each.limit
 
     def flush(self) -> None:
@@ -192,12 +201,13 @@ class LimitCapacity:
             self._changed.clear()
 
     def _rate_values(self, limit_id: str, limit: Limit) -> tuple[object, ...]:
-        tat = self._tats[limit_id]
-        next_allowed = tat - (limit.burst - 1) * gcra.interval(limit)
-        return limit_id, limit.max, limit.window, limit.burst, tat, next_allowed
+        tat, in_force = self._tats[limit_id], self.in_force.of(limit)
+        interval = gcra.interval(in_force)
+        next_allowed = tat - (in_force.burst - 1) * interval
+        return limit_id, limit.max, limit.window, limit.burst, tat, in_force.burst * interval, next_allowed
 
     def _check(self, applied: AppliedLimit) -> LimitHit | None:
-        limit = applied.limit
+        limit = self.in_force.of(applied.limit)
         if limit.window is not None:
             after = gcra.wait_time(limit, self._tat(applied), self._tx.now)
             return LimitHit(limit, after) if after else None
@@ -209,7 +219,7 @@ class LimitCapacity:
     def _tat(self, applied: AppliedLimit) -> float:
         if applied.id not in self._tats:
             stored = stored_tat(self._tx, applied.id)
-            self._tats[applied.id] = gcra.clamp_tat(applied.limit, stored, self._tx.now)
+            self._tats[applied.id] = gcra.clamp_tat(self.in_force.of(applied.limit), stored, self._tx.now)
             if stored is not None and stored > self._tats[applied.id]:
                 self._changed[applied.id] = applied.limit
         return self._tats[applied.id]

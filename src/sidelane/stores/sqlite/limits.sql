@@ -30,9 +30,9 @@ DELETE FROM replaceable_jobs WHERE limit_id = ? AND job = ?
 SELECT tat FROM rates WHERE limit_id = ?
 
 -- :save_rate
--- Parameters: limit_id, per_window, window, burst, tat, when one more job is allowed.
-INSERT INTO rates (limit_id, per_window, window, burst, tat) VALUES (?1, ?2, ?3, ?4, ?5)
-    ON CONFLICT DO UPDATE SET per_window = ?2, window = ?3, burst = ?4, tat = ?5, unblock_at = max(unblock_at, ?6)
+-- Parameters: limit_id, per_window, window, burst, tat, span, when one more job is allowed.
+INSERT INTO rates (limit_id, per_window, window, burst, tat, span) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    ON CONFLICT DO UPDATE SET per_window = ?2, window = ?3, burst = ?4, tat = ?5, span = ?6, unblock_at = max(unblock_at, ?7)
 
 -- :schedule_unblock
 -- Parameters: unblock_at, limit_id.
@@ -40,9 +40,9 @@ UPDATE rates SET unblock_at = ? WHERE limit_id = ? AND unblock_at IS NULL
 
 -- :clamp_rates
 -- Parameters: now, limit.
-UPDATE rates SET tat = min(tat, ?1 + burst * window / per_window), unblock_at = min(unblock_at, ?1 + window / per_window)
+UPDATE rates SET tat = min(tat, ?1 + span), unblock_at = min(unblock_at, ?1 + window / per_window)
  WHERE limit_id IN (
-    SELECT limit_id FROM rates WHERE tat > ?1 + burst * window / per_window OR unblock_at > ?1 + window / per_window LIMIT ?2)
+    SELECT limit_id FROM rates WHERE tat > ?1 + span OR unblock_at > ?1 + window / per_window LIMIT ?2)
 
 -- :prune_rates
 -- Parameters: now, limit.

@@ -1,4 +1,4 @@
--- Schema 10. Applied once, in one transaction, to an empty file.
+-- Schema 11. Applied once, in one transaction, to an empty file.
 --
 -- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
 -- `events`, `failures`) have separate tables, so that a step rewrites little. Times are seconds since 1970, durations seconds.
@@ -189,11 +189,32 @@ CREATE TABLE rates (
     per_window INTEGER NOT NULL,
     window     REAL NOT NULL,
     burst      INTEGER NOT NULL,
+    span       REAL NOT NULL,                 -- seconds of a whole burst by the numbers in force at the last use
     tat        REAL NOT NULL,                 -- the theoretical arrival time: when the whole burst is available again
     unblock_at REAL                           -- when the next job that waits for it is unblocked; null: no job waits
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX rates_unblock ON rates (unblock_at) WHERE unblock_at IS NOT NULL;
 CREATE INDEX rates_tat ON rates (tat);
+
+-- Numbers that an operator has set in place of those that the jobs of a limit declare.
+CREATE TABLE limit_overrides (
+    id     TEXT PRIMARY KEY,                  -- the name, or the id of one limit
+    name   TEXT NOT NULL,
+    key    TEXT,                              -- null: all keys
+    max    INTEGER NOT NULL,
+    per    REAL,                              -- the window of a rate; null: slots
+    burst  INTEGER NOT NULL,
+    since  REAL NOT NULL,
+    until  REAL,
+    by     TEXT NOT NULL,
+    reason TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Ranges of limits whose numbers have changed, until those with blocked jobs are checked for capacity.
+CREATE TABLE limit_checks (
+    last TEXT PRIMARY KEY,                    -- the last id of the range
+    next TEXT NOT NULL                        -- the first that is not checked
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE batches (
     id        TEXT PRIMARY KEY,

@@ -14,6 +14,7 @@ from sidelane.model.event import Cursor, EventPage
 from sidelane.model.history import HistoryCell, HistoryQuery, UserUsage
 from sidelane.model.job import JobPage, JobRecord, JobSpec, Lease, Query, Rejection, Submission, Tombstone
 from sidelane.model.json_text import is_storable
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import AttemptResult, EventAppend, LeaseStatus
 from sidelane.model.schedule import Schedule, ScheduleList, ScheduleTick
 from sidelane.model.shared_state import JournalAppend, JournalEntry, ValueChange, VersionedValue
@@ -27,6 +28,7 @@ from sidelane.stores.sqlite.connection import Database
 from sidelane.stores.sqlite.event_log import append, read, read_last
 from sidelane.stores.sqlite.executor import ReadExecutor, WriteExecutor
 from sidelane.stores.sqlite.health import durability_warnings
+from sidelane.stores.sqlite.limit_overrides import overrides
 from sidelane.stores.sqlite.notifications import Notifier, Version, versions_of
 from sidelane.stores.sqlite.paused_batches import pause_batch
 from sidelane.stores.sqlite.sql import Transaction
@@ -34,7 +36,15 @@ from sidelane.stores.sqlite.verbs.claim import claim
 from sidelane.stores.sqlite.verbs.finish import finish
 from sidelane.stores.sqlite.verbs.heartbeat import heartbeat, touch_listeners, workers
 from sidelane.stores.sqlite.verbs.history import history, top_users, totals
-from sidelane.stores.sqlite.verbs.manage import cancel, get_or_set, pause, remove, requeue
+from sidelane.stores.sqlite.verbs.manage import (
+    cancel,
+    get_or_set,
+    override_limit,
+    pause,
+    remove,
+    requeue,
+    restore_limit,
+)
 from sidelane.stores.sqlite.verbs.query import get, limits, list_jobs, queue_position, search_jobs, stats, waiting_jobs
 from sidelane.stores.sqlite.verbs.schedules import (
     delete_schedule,
@@ -167,6 +177,15 @@ class SqliteStore:
 
     async def limits(self) -> list[LimitStats]:
         return await self._read(limits, slow=True)
+
+    async def override_limit(self, override: LimitOverride) -> bool:
+        return await self._writer.call(override_limit, override)
+
+    async def restore_limit(self, override_id: str) -> bool:
+        return await self._writer.call(restore_limit, override_id)
+
+    async def limit_overrides(self) -> list[LimitOverride]:
+        return await self._read(overrides)
 
     async def open_batch(self, spec: BatchSpec) -> BatchRecord:
         return await self._writer.call(open_batch, spec)

@@ -186,14 +186,17 @@ class Site:
 
 
 class View:
-    """One request: who sends it, and the page that it gets. `base` is the relative URL of the front page."""
+    """One request: who sends it, and the page that it gets. `base` is the relative URL of the front page.
+
+    `target` names the object of an action: a part of the path, or else the field `target` of its form.
+    """
 
     def __init__(self, site: Site, request: Request, operator: Operator, *, base: str) -> None:
         self.site = site
         self.request = request
         self.operator = operator
         self.base = base
-        self.target = next(iter(request.path_params.values()), "")  # of the action, for the audit
+        self.target = next(iter(request.path_params.values()), "")
         self.outcome = ""  # of the action, for the audit
         self.has_failed = False
         self._form: FormData | None = None
@@ -250,6 +253,7 @@ class View:
         site = self.request.headers.get("sec-fetch-site", "same-origin")
         if site != "same-origin" or not await self._is_token(token):
             raise ForeignRequest
+        self.target = self.target or str((await self.form()).get("target", ""))
         if action is not None:
             self.require(action, self.target)
 

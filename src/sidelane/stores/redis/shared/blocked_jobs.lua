@@ -1,6 +1,6 @@
 -- Blocked jobs: those whose limit is full leave their queue, at no cost to their user, until the limit has capacity (rule 14).
--- Needs: history, transitions, limits, fair_queue, wake_workers, enqueue.
--- Exports: block, remove_blocked, end_block, unblock_rates, sweep_limits
+-- Needs: history, transitions, limit_overrides, limits, fair_queue, wake_workers, enqueue.
+-- Exports: block, remove_blocked, end_block, unblock_rates, sweep_limits, check_changed_limits
 --
 -- Each released slot unblocks one job. If another of its limits is full when it is claimed, it is blocked again. Sweeps unblock jobs that
 -- wait although there is capacity, because an unblocked job may be in a queue that no worker claims from.
@@ -15,6 +15,8 @@
 --       meta                     hash: limit_sweeps, how many slots and rates sweeps have checked
 
 local MAX_LOOKAHEAD = 200 -- jobs that one script reads beyond the capacity
+
+local MAX_SCANNED = 200 -- about how many slots and rates one step of `check_changed_limits` reads
 
 local lookahead = MAX_LOOKAHEAD
 
@@ -123,8 +125,9 @@ local function unblock_rates(limit_count)
     local count = unblock(limit_name, math.min(capacity_of(limit, PREFIX .. limit_name), math.max(1, limit_count - unblocked)))
     unblocked = unblocked + count
     if call('ZSCORE', PREFIX .. 'rate_wakeups', limit_name) then
-      local next_wait = wait + count * limit.every
-      call('ZADD', PREFIX .. 'rate_wakeups', float_text(NOW + (next_wait > TIME_TOLERANCE and next_wait or limit.every)), limit_name)
+      local every = in_force(limit, PREFIX .. limit_name).every
+      local next_wait = wait + count * every
+      call('ZADD', PREFIX .. 'rate_wakeups', float_text(NOW + (next_wait > TIME_TOLERANCE and next_wait or every)), limit_name)
     end
   end
   return unblocked
@@ -132,7 +135,8 @@ end
 
 -- After the clock stepped back, let a rate's jobs wait no longer than the rate allows.
 local function clamp_rate_wakeup(limit_name, limit)
-  if tonumber(call('ZSCORE', PREFIX .. 'rate_wakeups', limit_name)) > NOW + (limit.burst + 1) * limit.every then
+  local numbers = in_force(limit, PREFIX .. limit_name)
+  if tonumber(call('ZSCORE', PREFIX .. 'rate_wakeups', limit_name)) > NOW + (numbers.burst + 1) * numbers.every then
     call('ZADD', PREFIX .. 'rate_wakeups', float_text(NOW), limit_name)
   end
 end
@@ -162,6 +166,54 @@ local function sweep_limits(limit_count)
     unblocked = unblocked + unblock(limit_name, math.min(unblock_count(limit_name, limit), math.max(1, limit_count - unblocked)))
     if call('ZSCORE', PREFIX .. 'blocked_limits', limit_name) then
       call('ZADD', PREFIX .. 'blocked_limits', call('HINCRBY', PREFIX .. 'meta', 'limit_sweeps', 1), limit_name)
+    end
+  end
+  return unblocked
+end
+
+-- Return some slots and rates that jobs wait for and that an override concerns, and where to continue ('0': these are the last).
+local function waiting_at_changed(id, cursor)
+  if not id:find('/', 1, true) then
+    local next_cursor, found = unpack(call('ZSCAN', PREFIX .. 'blocked_limits', cursor, 'MATCH', '*:' .. id .. '/*', 'COUNT', MAX_SCANNED))
+    local names = {}
+    for index = 1, #found, 2 do
+      if found[index]:match('^%a+:([^/]*)') == id then
+        names[#names + 1] = found[index]
+      end
+    end
+    return names, next_cursor
+  end
+  local names = {}
+  for _, kind in ipairs({ 'slots:', 'rate:' }) do
+    if call('ZSCORE', PREFIX .. 'blocked_limits', kind .. id) then
+      names[#names + 1] = kind .. id
+    end
+  end
+  return names, '0'
+end
+
+-- Unblock about `limit_count` jobs of limits whose numbers have changed, at least one of each that has capacity. `sweep_limits` unblocks
+-- the rest. Rates become due, so call `unblock_rates` afterwards. Returns how many.
+local function check_changed_limits(limit_count)
+  local unblocked, changed = 0, call('HGETALL', PREFIX .. 'limit_checks')
+  for index = 1, #changed, 2 do
+    local id = changed[index]
+    local names, cursor = waiting_at_changed(id, changed[index + 1])
+    for _, limit_name in ipairs(names) do
+      if limit_name:find('^rate:') then
+        call('ZADD', PREFIX .. 'rate_wakeups', 'XX', 'LT', float_text(NOW), limit_name)
+      else
+        local capacity = capacity_of(first_blocking_limit(limit_name), PREFIX .. limit_name)
+        unblocked = unblocked + unblock(limit_name, math.min(capacity, math.max(1, limit_count - unblocked)))
+      end
+    end
+    if cursor == '0' then
+      call('HDEL', PREFIX .. 'limit_checks', id)
+    else
+      call('HSET', PREFIX .. 'limit_checks', id, cursor)
+    end
+    if unblocked >= limit_count then
+      break
     end
   end
   return unblocked

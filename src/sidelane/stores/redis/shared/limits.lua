@@ -1,5 +1,6 @@
 -- Limits: slots, each the membership of a job in a set, and rates (rule 14).
--- Needs: rows, history.
+-- Needs: rows, history, limit_overrides.
+-- Exports: TIME_TOLERANCE, released, unused_capacity, limits_of, limit_id, limit_key, count_jobs, slots_used, arrival_time, rate_wait, capacity_of, is_full, limits_hit, debit_submit_rates, acquire_slots, clear_replaceable, release_slots, full_limit, acquire_start_limits, pass_capacity_on, end_attempt
 --
 -- A script reads the size of each set once and writes all changes in `commit`. Released slots are written after acquired ones, since one
 -- script may do both for a job. A row stores its limits as JSON text without their keys, which the jobs of a task share and which is
@@ -15,7 +16,10 @@ local MIN_RATE_TTL = 60 -- seconds; the store's clock may differ from the server
 
 local NO_LIMITS = { all = {}, starting = {}, running = {}, unfinished = {}, replacing = {} }
 local limits_by_text = {}
-local slot_counts, acquired, released, unused_capacity = {}, {}, {}, {} -- by key: one job id, or a list of them
+local slot_counts = {} -- by key
+local acquired = {} -- by key: one job id, or a list of them
+local released = {} -- likewise
+local unused_capacity = {} -- by key, a count
 local rates, debited = {}, {}
 
 -- Return true if a limit at one of these indexes has the same key, and so counts the same slot.
@@ -110,7 +114,8 @@ local function arrival_time(limit, key)
     stored = text and tonumber(text:match('^%S+')) or 0
     rates[key] = stored
   end
-  local latest = NOW + limit.burst * limit.every
+  local numbers = in_force(limit, key)
+  local latest = NOW + numbers.burst * numbers.every
   if stored > latest then
     rates[key], debited[key] = latest, limit
   end
@@ -119,22 +124,23 @@ end
 
 -- Return the seconds until a rate admits one more; 0 or less means now.
 local function rate_wait(limit, key)
-  return arrival_time(limit, key) - NOW - (limit.burst - 1) * limit.every
+  local numbers = in_force(limit, key)
+  return arrival_time(limit, key) - NOW - (numbers.burst - 1) * numbers.every
 end
 
 -- Return how many more a limit admits now.
 local function capacity_of(limit, key)
   if limit.window then
-    return math.floor((TIME_TOLERANCE - rate_wait(limit, key)) / limit.every) + 1
+    return math.floor((TIME_TOLERANCE - rate_wait(limit, key)) / in_force(limit, key).every) + 1
   end
-  return limit.max - slots_used(key)
+  return in_force(limit, key).max - slots_used(key)
 end
 
 local function is_full(limit, key)
   if limit.window then
     return rate_wait(limit, key) > TIME_TOLERANCE
   end
-  return slots_used(key) >= limit.max
+  return slots_used(key) >= in_force(limit, key).max
 end
 
 local function record_slots(row, limits, changes, id)
@@ -154,18 +160,23 @@ local function record_slots(row, limits, changes, id)
 end
 
 local function debit_rate(limit, key)
-  rates[key] = arrival_time(limit, key) + limit.every
+  rates[key] = arrival_time(limit, key) + in_force(limit, key).every
   debited[key] = limit
 end
 
--- Return the limits that reject a job: a list of their indexes and the seconds until they admit it ('-' if unknown).
+-- Return the limits that reject a job: a list of their indexes and the seconds until they admit it ('-' if unknown), and if others are
+-- in force than the job declares, their maximum and window ('-' without one).
 local function limits_hit(row, with_rates)
   local reached = {}
   for _, limit in ipairs(limits_of(row).all) do
     if not limit.at_start and (with_rates or not limit.window) then
       local key = limit_key(row, limit)
       if is_full(limit, key) then
-        reached[#reached + 1] = { limit.index - 1, limit.window and float_text(rate_wait(limit, key)) or '-' }
+        local hit, numbers = { limit.index - 1, limit.window and float_text(rate_wait(limit, key)) or '-' }, in_force(limit, key)
+        if numbers ~= limit then
+          hit[3], hit[4] = numbers.max, float_text(numbers.window)
+        end
+        reached[#reached + 1] = hit
       end
     end
   end

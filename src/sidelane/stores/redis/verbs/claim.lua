@@ -1,5 +1,5 @@
 -- claim: start ready jobs, each under a new lease.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, fair_selection, throughput, workers, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, fair_selection, throughput, workers, job_reply
 -- Flags: allow-oom
 --
 -- Keys: those of finalize, blocked_jobs, paused_batches, fair_selection, wake_workers, throughput and workers, and

@@ -1,5 +1,5 @@
 -- fire: move a schedule from one tick to the next, and submit the jobs in the same step.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, schedules
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, schedules
 --
 -- Keys: those of enqueue and schedules.
 -- Arguments: name, its last tick before the step, its last tick after it, the next, count of jobs, then for each: id, spec, list of 23

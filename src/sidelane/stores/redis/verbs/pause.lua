@@ -1,5 +1,5 @@
 -- pause: pause or resume a queue.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers
 -- Flags: allow-oom
 --
 -- Keys: those of queues and wake_workers.

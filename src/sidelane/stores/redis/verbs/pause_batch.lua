@@ -1,5 +1,5 @@
 -- pause_batch: pause a batch, or resume it and make its first jobs ready.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, paused_batches
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, paused_batches
 -- Flags: allow-oom
 --
 -- Keys: those of paused_batches.

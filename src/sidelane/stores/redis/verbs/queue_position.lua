@@ -1,5 +1,5 @@
 -- queue_position: count the ready jobs before one, by priority and then by sequence.
--- Shared: prelude, rows, history_cells, history, queues, limits, fair_queue, throughput
+-- Shared: prelude, rows, history_cells, history, queues, limit_overrides, limits, fair_queue, throughput
 -- Flags: no-writes
 --
 -- Keys: job:<id>, those of queues, fair_queue and throughput.

@@ -1,5 +1,5 @@
 -- remove: remove finished jobs before their retention ends.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, retention
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, retention
 -- Flags: allow-oom
 --
 -- Keys: those of retention, children:<id>.

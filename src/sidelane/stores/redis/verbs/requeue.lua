@@ -1,5 +1,5 @@
 -- requeue: return finished jobs to their queue with failures and worker losses reset (rule 10).
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, event_log, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, event_log, job_reply
 --
 -- Keys: those of limits, batches, enqueue and event_log, result:<id>, failures:<id>.
 -- Arguments: new arguments ('': unchanged), then ids.

@@ -1,5 +1,5 @@
 -- stats: count the jobs of every queue.
--- Shared: prelude, rows, history_cells, history, queues, limits, fair_queue, queue_depths, throughput
+-- Shared: prelude, rows, history_cells, history, queues, limit_overrides, limits, fair_queue, queue_depths, throughput
 -- Flags: no-writes
 --
 -- Keys: those of queue_depths and throughput.

@@ -1,5 +1,5 @@
 -- submit: store new jobs durably. Each is answered with the new job, the existing one, or the reason for its rejection.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, throughput, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, throughput, job_reply
 --
 -- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in, paused_in,
 --       tombstone_users.
@@ -47,11 +47,11 @@ local function rejection(row, max_queued)
   return #reached > 0 and { 'limits', reached }
 end
 
--- Cancel the oldest jobs of a limit to make space for a new one. If there are very many, because the limit once had more slots, each
+-- Cancel the oldest jobs of a limit with so many slots to make space for a new one. If there are very many, because the limit once had more slots, each
 -- new job cancels at least one, and later ones the rest.
-local function replace(limit, limit_id)
+local function replace(limit_id, slots)
   local unfinished = PREFIX .. 'replaceable:' .. limit_id
-  local excess = math.min(call('ZCARD', unfinished) - limit.max + 1, 1 + MAX_REPLACED - replaced_extra)
+  local excess = math.min(call('ZCARD', unfinished) - slots + 1, 1 + MAX_REPLACED - replaced_extra)
   if excess > 0 then
     replaced_extra = replaced_extra + excess - 1
     for _, id in ipairs(call('ZRANGE', unfinished, 0, excess - 1)) do
@@ -75,7 +75,7 @@ local function submit_job(id, spec, fields, max_queued)
     return { rejected }
   end
   for _, limit in ipairs(limits_of(row).replacing) do
-    replace(limit, limit_id(row, limit))
+    replace(limit_id(row, limit), in_force(limit, limit_key(row, limit)).max)
     queued_counts = {}
   end
   debit_submit_rates(row)

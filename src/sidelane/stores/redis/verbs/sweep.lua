@@ -1,5 +1,5 @@
 -- sweep: do the work of time. Any process may call it at any time (rules 5, 6, 7 and 11).
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, workers, lease_expiry, retention, queue_depths, history_upkeep
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, workers, lease_expiry, retention, queue_depths, history_upkeep
 -- Flags: allow-oom
 --
 -- Keys: those of finalize, blocked_jobs, paused_batches, lease_expiry, retention and history_upkeep, schedule_ticks, and in the hash `meta`: last_sweep,
@@ -49,6 +49,8 @@ if may_expire() then
 end
 ended = ended + spend(fail_expired(budget))
 spend(continue_cascades(budget))
+delete_ended_overrides()
+spend(check_changed_limits(budget))
 spend(unblock_rates(budget))
 spend(sweep_limits(budget))
 spend(resume_jobs(budget))
@@ -67,10 +69,11 @@ spend(prune_tombstones(budget))
 spend(prune_batches(budget))
 spend(sweep_history(queues, budget))
 commit()
+local has_more = budget == 0 or call('EXISTS', PREFIX .. 'limit_checks') == 1
 local next_expiry, next_external, next_tick = first_score('workers'), first_score('external'), first_score('schedule_ticks')
 if next_external and (not next_expiry or next_external < next_expiry) then
   next_expiry = next_external
 end
 return {
-  lost, ended, removed, budget == 0 and 1 or 0, next_expiry and float_text(math.max(0, next_expiry - NOW)) or '-', next_tick and float_text(next_tick - NOW) or '-', ended_jobs,
+  lost, ended, removed, has_more and 1 or 0, next_expiry and float_text(math.max(0, next_expiry - NOW)) or '-', next_tick and float_text(next_tick - NOW) or '-', ended_jobs,
 }

@@ -1,5 +1,5 @@
 -- watch: let a watcher wait for jobs of some queues, or stop and pass on hints it may have received.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limits, fair_queue, wake_workers
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers
 -- Flags: allow-oom
 --
 -- Keys: those of wake_workers.

@@ -1,13 +1,14 @@
-"""cancel, requeue, remove, pause, get_or_set: changes of jobs and queues by clients and operators."""
+"""cancel, requeue, remove, pause, override_limit, restore_limit, get_or_set: changes by clients and operators."""
 
 from collections.abc import Sequence
 
 from sidelane.model.history import Count
 from sidelane.model.job import JobRecord, Rejection
 from sidelane.model.json_text import escape_surrogates
+from sidelane.model.limit_override import LimitOverride
 from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.problems import limits_full, unique_taken
-from sidelane.stores.sqlite import batches, history
+from sidelane.stores.sqlite import batches, blocked_jobs, history, limit_overrides
 from sidelane.stores.sqlite.enqueue import expiry, return_to_queue
 from sidelane.stores.sqlite.event_log import persist_end_event
 from sidelane.stores.sqlite.finalize import cancel_job
@@ -17,6 +18,8 @@ from sidelane.stores.sqlite.rows import STATES, Row, attempt_transitions, record
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
+
+_MAX_UNBLOCKED = 200  # jobs that the change of a limit unblocks at once; sweeps unblock the rest
 
 
 def cancel(tx: Transaction, ids: Sequence[str]) -> list[JobRecord | None]:
@@ -87,6 +90,25 @@ def pause(tx: Transaction, queue: str, paused: bool) -> None:
     """Pause or resume the start of jobs of a queue."""
     tx.execute(SQL.pause, queue, int(paused), tx.now)
     tx.changes.queues.add(queue)
+
+
+def override_limit(tx: Transaction, override: LimitOverride) -> bool:
+    """Set the numbers of a limit. Return False, without a change, if there are too many overrides."""
+    saved = limit_overrides.save(tx, override)
+    _unblock_changed(tx)
+    return saved
+
+
+def restore_limit(tx: Transaction, override_id: str) -> bool:
+    """Let a limit have the numbers again that its jobs declare. Return whether it had others."""
+    deleted = limit_overrides.delete(tx, override_id)
+    _unblock_changed(tx)
+    return deleted
+
+
+def _unblock_changed(tx: Transaction) -> None:
+    blocked_jobs.unblock_changed(tx, _MAX_UNBLOCKED)
+    blocked_jobs.unblock_due(tx, _MAX_UNBLOCKED)
 
 
 def get_or_set(tx: Transaction, name: str, value: str) -> str:

@@ -6,10 +6,10 @@ from operator import itemgetter
 
 from sidelane.model import gcra
 from sidelane.model.job import JobPage, JobRecord, Query, State, Tombstone
-from sidelane.model.limit import Limit
 from sidelane.model.worker import LimitStats, QueuePosition, QueueStats
 from sidelane.stores.sqlite import rows
-from sidelane.stores.sqlite.limits import load_applied_limits
+from sidelane.stores.sqlite.limit_overrides import LimitsInForce
+from sidelane.stores.sqlite.limits import declared_rate, load_applied_limits
 from sidelane.stores.sqlite.sql import Transaction, statements
 from sidelane.stores.sqlite.throughput import expected_rate, rate_of
 
@@ -196,21 +196,22 @@ def limits(tx: Transaction) -> list[LimitStats]:
     used_slots = dict(tx.all(SQL.used_slots))
     blocked = dict(tx.all(SQL.blocked_jobs))
     found = {}
+    in_force = LimitsInForce(tx)
     for limit_id, per_window, window, burst, stored in tx.all(SQL.rates):
-        limit = Limit(name="", key="", max=per_window, window=window, burst=burst)
+        limit = in_force.of(declared_rate(limit_id, per_window, window, burst))
         tat = gcra.clamp_tat(limit, stored, tx.now)
-        used = burst - gcra.available(limit, tat, tx.now)
+        used = limit.burst - gcra.available(limit, tat, tx.now)
         if used or limit_id in blocked:
             after = gcra.wait_time(limit, tat, tx.now)
             waiting = blocked.get(limit_id, 0)
-            found[limit_id] = LimitStats(id=limit_id, max=burst, used=used, waiting=waiting, available_in=after)
+            found[limit_id] = LimitStats(id=limit_id, max=limit.burst, used=used, waiting=waiting, available_in=after)
     for limit_id in used_slots.keys() | blocked.keys() - found.keys():
         used, waiting = used_slots.get(limit_id, 0), blocked.get(limit_id, 0)
-        found[limit_id] = LimitStats(id=limit_id, max=_declared_slots(tx, limit_id), used=used, waiting=waiting)
+        found[limit_id] = LimitStats(id=limit_id, max=_slots(tx, in_force, limit_id), used=used, waiting=waiting)
     return [found[limit_id] for limit_id in sorted(found)]
 
 
-def _declared_slots(tx: Transaction, limit_id: str) -> int:
-    """Return how many slots a limit has, as declared by the newest of its jobs."""
+def _slots(tx: Transaction, in_force: LimitsInForce, limit_id: str) -> int:
+    """Return how many slots a limit has: by an override, else as declared by the newest of its jobs."""
     declared = load_applied_limits(tx.scalar(SQL.newest_limits, limit_id)).limits
-    return next((limit.max for limit in declared if limit.id == limit_id and limit.window is None), 0)
+    return next((in_force.of(limit).max for limit in declared if limit.id == limit_id and limit.window is None), 0)

@@ -137,7 +137,8 @@ class _Admission:
         """
         for each in applied.replacing:
             maximum = 1 + _MAX_REPLACED - self._replaced
-            replaced = self._tx.all(SQL.replaced, each.id, each.limit.max, maximum)
+            slots = self._capacity.in_force.of(each.limit).max
+            replaced = self._tx.all(SQL.replaced, each.id, slots, maximum)
             self._replaced += max(0, len(replaced) - 1)
             for (seq,) in replaced:
                 cancel_job(self._tx, row_by_seq(self._tx, seq))
