@@ -16,10 +16,17 @@ from sidelane.admin.findings.evaluation import Rule
 from sidelane.admin.findings.finding import digest
 from sidelane.admin.findings.job_rules import callbacks, dead_letters, missed_schedules, poison_jobs, silent_attempts
 from sidelane.admin.findings.monitor import AttentionMonitor
-from sidelane.admin.findings.process_rules import blocked_loops, lost_workers, unhealthy_workers
-from sidelane.admin.findings.queue_rules import held_limits, missed_targets, throttled_tasks, unserved_jobs
+from sidelane.admin.findings.process_rules import blocked_loops, drained_workers, lost_workers, unhealthy_workers
+from sidelane.admin.findings.queue_rules import (
+    held_limits,
+    missed_targets,
+    paused_batches,
+    throttled_tasks,
+    unserved_jobs,
+)
 from sidelane.admin.findings.store_rules import changed_server, full_disk, full_store, undelivered_alerts
 from sidelane.client.maintenance import PeriodicEnqueuer, report_worker_exit
+from sidelane.model.batch import BatchSpec
 from sidelane.model.event import NewEvent
 from sidelane.model.job import JobSpec
 from sidelane.model.limit import Limit
@@ -304,6 +311,27 @@ async def unhealthy_worker_stops(service: Service) -> Steps:
     await service.beat(health=NO_GPU)
     yield {f"unhealthy:{digest(NO_GPU)}"}
     await service.stop_worker()
+    yield set()
+
+
+@causes(drained_workers)
+async def operator_drains_a_worker(service: Service) -> Steps:
+    yield set()
+    await service.beat(request="drain", health="drained: it takes no jobs until an operator resumes it")
+    yield {"drained-workers"}
+    await service.beat()
+    yield set()
+
+
+@causes(paused_batches)
+async def operator_pauses_a_batch(service: Service) -> Steps:
+    await service.store.open_batch(BatchSpec(id="night"))
+    await service.submit(3, batch="night")
+    yield set()
+    await service.store.pause_batch("night")
+    assert await service.claim() == []
+    yield {"paused-batches:chat"}
+    await service.store.pause_batch("night", paused=False)
     yield set()
 
 

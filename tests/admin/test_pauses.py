@@ -1,10 +1,11 @@
-"""Pauses of queues and tasks: who, why and until when; a pause that is over ends by itself, once."""
+"""Pauses of queues, tasks and batches: who, why and until when; a pause that is over ends by itself, once."""
 
 import asyncio
 
-from sidelane.admin.pauses import PauseRequest, pause_text, set_tasks_paused
+from sidelane.admin.pauses import PauseRequest, pause_text, set_batches_paused, set_tasks_paused
 from sidelane.admin.queues import set_paused
 from sidelane.client.pauses import Pause, end_pauses, read_pauses
+from sidelane.model.batch import BatchSpec
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store
@@ -80,6 +81,64 @@ async def test_task_that_no_worker_has_cannot_be_paused(store: Store) -> None:
     (result,) = await set_tasks_paused(store, ["typo"], paused=True)
     assert "no live worker has a task of this name" in result.message
     assert (await read_pauses(store)).tasks == {}
+
+
+async def with_batch(store: Store) -> None:
+    await store.open_batch(BatchSpec(id="night", retention=0.0))
+    await store.submit([JobSpec(id="one", task="send", batch="night")])
+
+
+@BOTH_STORES
+async def test_paused_batch_says_who_why_and_until_when(store: Store) -> None:
+    await with_batch(store)
+    (result,) = await set_batches_paused(store, ["night"], paused=True, request=ANN)
+    assert result.message == "paused for 1 h; unfinished jobs: 1"
+    pause = (await read_pauses(store)).batches["night"]
+    assert pause_text(pause, pause.since) == 'by ann, "SMTP moves", 1 h left'
+    assert await batch_is_paused(store)
+    (result,) = await set_batches_paused(store, ["night"], paused=True)
+    assert result.message == "paused already; changed"
+    (result,) = await set_batches_paused(store, ["night"], paused=False)
+    assert result.message == "resumed; unfinished jobs: 1"
+    assert not await batch_is_paused(store)
+    assert (await read_pauses(store)).batches == {}
+
+
+@BOTH_STORES
+async def test_pause_of_a_batch_ends_by_itself(store: Store) -> None:
+    await with_batch(store)
+    await set_batches_paused(store, ["night"], paused=True, request=PauseRequest(by="ann", seconds=0.05))
+    await end_pauses(store)
+    assert await batch_is_paused(store)
+    await asyncio.sleep(0.1)
+    await asyncio.gather(*(end_pauses(store) for _ in range(5)))
+    assert not await batch_is_paused(store)
+    assert (await read_pauses(store)).batches == {}
+
+
+async def test_pause_of_a_removed_batch_is_forgotten(store: Store) -> None:
+    await store.open_batch(BatchSpec(id="night", retention=0.0))
+    await set_batches_paused(store, ["night"], paused=True, request=ANN)
+    await store.seal_batch("night")
+    await store.sweep(lease=10.0)
+    await end_pauses(store)
+    assert (await read_pauses(store)).batches == {}
+
+
+async def test_batch_that_is_unknown_or_has_ended_cannot_be_paused(store: Store) -> None:
+    (result,) = await set_batches_paused(store, ["typo"], paused=True)
+    assert "no such batch" in result.message
+    await store.open_batch(BatchSpec(id="night"))
+    await store.seal_batch("night")
+    (result,) = await set_batches_paused(store, ["night"], paused=True)
+    assert result.message == "not paused: already finished (succeeded)"
+    assert (await read_pauses(store)).batches == {}
+
+
+async def batch_is_paused(store: Store) -> bool:
+    found = await store.get_batch("night")
+    assert found is not None
+    return found.paused
 
 
 def test_text_of_a_pause_without_details_is_empty() -> None:

@@ -1,6 +1,7 @@
 """Why a job is as it is: sentences for the questions that people come with."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from sidelane.conformance.stores.actions import (
     start,
     submit,
 )
+from sidelane.model.batch import BatchSpec
 from sidelane.model.job import Failure, JobRecord, JobSpec, State
 from sidelane.model.limit_override import LimitOverride
 from sidelane.model.outcome import Failed, Lost, Outcome, Released, Retried, Succeeded
@@ -220,6 +222,26 @@ def test_every_job_has_a_sentence(situation: Situation, now: float) -> None:
     found = explain(situation, now)
     assert found[NOW]
     assert all(str(each) and "{" not in each.text.format_map(dict.fromkeys(each.values, "")) for each in found[NOW])
+
+
+async def test_job_of_a_paused_batch_waits_for_it(store: Store, clock: ManualClock) -> None:
+    await store.open_batch(BatchSpec(id="night"))
+    await store.pause_batch("night")
+    await submit(store, JobSpec(id="a", task="t", batch="night"))
+    text = "Not started: batch night is paused: its jobs wait until it is resumed (sidelane batches resume night)."
+    assert await why(store, clock) == {NOW: text}
+    await claim(store, worker=WORKER.id)  # which finds that the batch is paused
+    assert await why(store, clock) == {NOW: text}
+    clock.advance(90)
+    await store.pause_batch("night", paused=False)
+    await claim_job(store, "a", worker=WORKER.id)
+    assert "1 min 30 s while its batch was paused." in (await why(store, clock))[NOT_SOONER]
+
+
+async def test_job_whose_workers_are_all_drained_waits_for_one(store: Store, clock: ManualClock) -> None:
+    await store.heartbeat(replace(WORKER, request="drain"), [], lease=10_000)
+    await submit(store, *specs("a"))
+    assert "operators have drained all live workers of queue 'default'" in (await why(store, clock))[NOW]
 
 
 async def test_job_that_waits_for_a_changed_limit_says_who_changed_it(store: Store, clock: ManualClock) -> None:

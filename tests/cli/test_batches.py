@@ -1,4 +1,4 @@
-"""`sidelane batches`: show, watch and cancel."""
+"""`sidelane batches`: list, show, watch, pause, resume and cancel."""
 
 import json
 
@@ -148,10 +148,31 @@ def test_cancel_of_a_finished_batch_changes_nothing(driver: StoreDriver, sidelan
 
 def test_an_unknown_batch_exits_with_4(driver: StoreDriver, sidelane: Command) -> None:
     driver.submit("one")
-    for verb in ("show", "watch", "cancel"):
+    for verb in ("show", "watch", "cancel", "pause", "resume"):
         result = sidelane("batches", verb, "day")
         assert result.exit_code == 4, verb
-        assert "There is no batch 'day'" in result.stderr
+        assert "no batch" in result.stderr or "no such batch" in result.stderr
+
+
+def test_paused_batch_starts_no_job_until_it_is_resumed(driver: StoreDriver, sidelane: Command) -> None:
+    batch(driver, "one", "two")
+    paused = sidelane("batches", "pause", "night", "--reason", "bad prompts", "--for", "2h")
+    assert paused.stdout == "✓ night  paused for 2 h; unfinished jobs: 2\n"
+    assert driver.try_claim("one") == ()
+    assert driver.record("one").waiting_for_batch
+    assert sidelane("jobs", "list", "--state", "paused", "--json").json[0]["id"] == "one"
+    listed = sidelane("batches", env={"COLUMNS": "80"})
+    assert "‖ paused" in listed.stdout
+    assert '"bad prompts"' in listed.stderr
+    assert max(map(len, listed.stdout.splitlines())) <= 80
+    assert '"bad prompts", 2 h left' in sidelane("batches", "show", "night").stdout
+    (document,) = sidelane("batches", "--json").json
+    assert (document["paused"], document["pause"]["reason"]) == (True, "bad prompts")
+    assert "batch night is paused" in sidelane("jobs", "why", "one").stdout
+    assert "1 job of paused batches in chat" in sidelane("queues").stderr
+    assert sidelane("batches", "resume", "night").stdout == "✓ night  resumed; unfinished jobs: 2\n"
+    assert [claimed.record.id for claimed in driver.try_claim("one")] == ["one"]
+    assert [line["action"] for line in sidelane("audit", "--json").json] == ["batch.resume", "batch.pause"]
 
 
 def test_list_shows_the_batches_of_the_newest_jobs(driver: StoreDriver, sidelane: Command) -> None:

@@ -43,3 +43,22 @@ async def test_batch_is_found_by_its_id(server: Server, shop: Shop) -> None:
 
 async def test_empty_list_says_how_batches_are_made(server: Server) -> None:
     assert "lane.submit_many(" in text_of(await get(server, "batches"))
+
+
+@BOTH_STORES
+async def test_batch_is_paused_and_resumed(server: Server, shop: Shop) -> None:
+    batch = await shop.lane.submit_many([shop.tasks["report"].options(user="ann").call() for _ in range(3)])
+    page = await get(server, f"batches/{batch.id}")
+    await act(server, f"batches/{batch.id}/pause", page, reason="bad prompts", **{"for": "2h"})
+    page = await get(server, f"batches/{batch.id}")
+    assert re.search(r"Batch running paused .* Resume Cancel", text_of(page))
+    assert re.search(r"Paused by ann, .* “bad prompts”", text_of(page))
+    assert re.search(rf"{batch.id} running paused 0/3", text_of(await get(server, "batches")))
+    await act(server, f"batches/{batch.id}/resume", page)
+    assert "paused" not in text_of(await get(server, f"batches/{batch.id}"))
+    shop.pace.release()
+    lines = text_of(await get(server, "audit"))
+    assert "batch.pause" in lines
+    assert "batch.resume" in lines
+    refused = await server.client.post(f"/ops/batches/{batch.id}/pause", data={"token": "x"})
+    assert refused.status_code == 403

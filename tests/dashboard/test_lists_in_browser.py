@@ -1,5 +1,6 @@
 """Lists and their pages in a browser: actions by click, hostile names, a phone's width, and what axe-core says."""
 
+import asyncio
 import re
 from typing import Literal
 from urllib.parse import quote
@@ -164,3 +165,34 @@ async def test_worker_that_appears_is_shown_on_an_open_page(browser: Browser, sh
     info = WorkerInfo(id="late:box:1:a", name="late", host="box")
     await shop.lane.client.store.heartbeat(info, [], lease=60)
     await expect(page.get_by_role("link", name="late")).to_be_visible(timeout=3000)
+
+
+@BOTH_STORES
+@pytest.mark.parametrize(
+    ("language", "texts"),
+    [
+        ("en", ("Drain…", "Drain this worker", "drained", "Take jobs again", "Pause", "Resume")),
+        ("ko", ("비우기…", "이 워커 비우기", "비워짐", "다시 작업 받기", "일시 중지", "재개")),
+    ],
+)
+async def test_worker_and_batch_are_held_and_released_by_click(
+    browser: Browser, shop: Shop, language: str, texts: tuple[str, ...]
+) -> None:
+    ask, drain, drained, resume, pause, end = texts
+    await browser.context.add_cookies([{"name": "sidelane_language", "value": language, "url": browser.url}])
+    store = shop.lane.client.store
+    while not (workers := [each for each in await store.workers() if each.kind == "worker"]):
+        await asyncio.sleep(0.05)
+    page = await browser.open(f"workers/{workers[0].id}")
+    await page.get_by_text(ask, exact=True).click()
+    await page.get_by_role("button", name=drain).click()
+    await expect(page.locator("h1")).to_contain_text(drained, timeout=10_000)
+    await page.get_by_role("button", name=resume).click()
+    report = await shop.lane.submit_many([shop.tasks["report"].options(user="ann").call() for _ in range(2)])
+    await page.goto(f"{browser.url}/ops/batches/{report.id}")
+    await page.get_by_role("button", name=pause, exact=True).first.click()
+    await page.get_by_role("button", name=end, exact=True).click()
+    await expect(page.get_by_role("button", name=pause, exact=True).first).to_be_visible()
+    shop.pace.release()
+    shop.pace.release()
+    assert (await report.wait(10)).succeeded == 2

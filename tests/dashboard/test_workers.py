@@ -1,13 +1,15 @@
 """Pages of workers and API processes: what each runs, how it is, and how those that died ended."""
 
 import re
+from dataclasses import replace
 
 from sidelane.admin.arrivals import MIN_JOBS
 from sidelane.client.maintenance import report_worker_exit
+from sidelane.client.worker_requests import read_requests
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import API, ClaimRequest, WorkerInfo
 from tests.dashboard.conftest import BOTH_STORES
-from tests.dashboard.pages import get, text_of
+from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop
 from tests.dashboard.waiting import until
 from tests.web.clients import Server
@@ -96,3 +98,45 @@ async def test_advice_shows_its_arithmetic_and_is_on_the_front_page_too(server: 
     await shop.lane.client.wait((await shop.tasks["fail"].submit("stock_code")).id, 10)
     shop_page = text_of(await get(server, ""))
     assert re.search(r"Advice: .*extra: processes now 8, advised \d", shop_page)
+
+
+@BOTH_STORES
+async def test_worker_is_drained_restarted_and_resumed(server: Server, shop: Shop) -> None:
+    store, path = shop.lane.client.store, f"workers/{OTHER.id}"
+    healthy = replace(OTHER, health="ok", restartable=True)
+    await heartbeat(shop, healthy)
+    page = await get(server, path)
+    await act(server, f"{path}/drain", page, reason="new disk")
+    text = text_of(await get(server, path))
+    assert re.search(r"drain requested Take jobs again ann asked it to finish .* “new disk” *\. Not confirmed", text)
+    assert re.search(r"tts-1 box , 7 ok drain requested", text_of(await get(server, "workers")))
+    await heartbeat(shop, replace(healthy, request="drain", health="drained: it takes no jobs"))
+
+    async def drained() -> bool:
+        return "tts-1 drained by an operator" in text_of(await get(server, path))
+
+    await until(drained)
+    page = await get(server, path)
+    await act(server, f"{path}/restart", page)
+    assert (await read_requests(store))[OTHER.id].action == "restart"
+    page = await get(server, path)
+    assert "restart requested" in text_of(page)
+    await act(server, f"{path}/resume", page)
+    assert await read_requests(store) == {}
+    assert "worker.restart" in text_of(await get(server, "audit"))
+
+
+async def test_viewer_has_no_form_and_changes_nothing(server: Server, shop: Shop) -> None:
+    await heartbeat(shop, OTHER)
+    server.client.cookies.set("who", "vic")
+    page = await get(server, f"workers/{OTHER.id}")
+    assert "Drain" not in text_of(page)
+    await server.client.post(f"/ops/workers/{OTHER.id}/drain", data={"token": "x"})
+    assert await read_requests(shop.lane.client.store) == {}
+
+
+async def test_worker_in_a_web_process_cannot_be_restarted(server: Server, shop: Shop) -> None:
+    await heartbeat(shop, OTHER)
+    page = await get(server, f"workers/{OTHER.id}")
+    assert "so it cannot be restarted from here" in text_of(page)
+    assert "Restart" not in text_of(page)

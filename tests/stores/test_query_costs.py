@@ -1,7 +1,7 @@
 """Costs of queries: they depend on what is asked for, not on how many other jobs there are.
 
 The newest job of a user with a key costs the same, however many jobs other users have with that key. A search costs the same,
-however many jobs there are.
+however many jobs there are. A claim costs the same, however many jobs of paused batches wait beside the queue.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sidelane.conformance.stores.actions import claim
+from sidelane.model.batch import BatchSpec
 from sidelane.model.job import JobSpec, Query
 from sidelane.stores.clock import ManualClock
 from sidelane.stores.contract import Store
@@ -41,52 +43,87 @@ async def search_in_vain(store: Store) -> None:
         assert (page.records, page.scanned) == ([], SCAN // 4)
 
 
+async def submit_paused(store: Store, batch: str, count: int) -> None:
+    """Submit jobs of a paused batch, and let claims find all of them."""
+    await store.open_batch(BatchSpec(id=batch))
+    await store.pause_batch(batch)
+    await store.submit([JobSpec(id=f"{batch}{n}", task="t", batch=batch, priority=1) for n in range(count)])
+    while any(queue.ready for queue in await store.stats()):
+        assert await claim(store) == []
+
+
+async def claim_in_vain(store: Store) -> None:
+    assert await claim(store) == []
+
+
+async def lookups(server: RunningServer, store: Store, query: Callable[[Store], Awaitable[None]]) -> int:
+    """Return how many keys the server looks up for one query."""
+    server.tell("CONFIG", "RESETSTAT")
+    await query(store)
+    stats = server.info("stats")
+    return int(stats["keyspace_hits"]) + int(stats["keyspace_misses"])
+
+
+async def steps(store: SqliteStore, query: Callable[[Store], Awaitable[None]]) -> int:
+    """Return how many instructions SQLite runs for one query."""
+    count = 0
+
+    def counted() -> bool:
+        nonlocal count
+        count += 1
+        return False
+
+    connection = store._writer._connection
+    connection.set_progress_handler(counted, 1)
+    await query(store)
+    connection.set_progress_handler(None)
+    return count
+
+
 @pytest.mark.parametrize("kind", EVERY_KIND)
 async def test_redis_reads_only_the_jobs_of_the_user(kind: str, tmp_path: Path) -> None:
     server = RunningServer(kind, tmp_path).start()
     store = await open_store(server.url())
 
-    async def lookups(query: Callable[[Store], Awaitable[None]]) -> int:
-        """Return how many keys the server looks up for one query."""
-        server.tell("CONFIG", "RESETSTAT")
-        await query(store)
-        stats = server.info("stats")
-        return int(stats["keyspace_hits"]) + int(stats["keyspace_misses"])
-
     await store.submit([JobSpec(id="mine", task="t", user="me", key="chat")])
     await submit_others(store, 0, FEW)
-    few = await lookups(find_mine)
+    few = await lookups(server, store, find_mine)
     await submit_others(store, FEW, MANY)
-    assert await lookups(find_mine) == few < 10
-    assert await lookups(search_in_vain) < SCAN * 1.1
+    assert await lookups(server, store, find_mine) == few < 10
+    assert await lookups(server, store, search_in_vain) < SCAN * 1.1
     await store.close()
     server.stop()
 
 
 async def test_sqlite_reads_only_the_jobs_of_the_user() -> None:
     store = await SqliteStore.open(":memory:", ManualClock())
-    connection = store._writer._connection
-
-    async def steps(query: Callable[[Store], Awaitable[None]]) -> int:
-        """Return how many instructions SQLite runs for one query."""
-        count = 0
-
-        def counted() -> bool:
-            nonlocal count
-            count += 1
-            return False
-
-        connection.set_progress_handler(counted, 1)
-        await query(store)
-        connection.set_progress_handler(None)
-        return count
-
     await store.submit([JobSpec(id="mine", task="t", user="me", key="chat")])
     await submit_others(store, 0, FEW)
-    few = await steps(find_mine)
+    few = await steps(store, find_mine)
     await submit_others(store, FEW, SCAN)
-    search = await steps(search_in_vain)
+    search = await steps(store, search_in_vain)
     await submit_others(store, FEW + SCAN, MANY)
-    assert await steps(find_mine) <= few + 20
-    assert await steps(search_in_vain) <= search + 20
+    assert await steps(store, find_mine) <= few + 20
+    assert await steps(store, search_in_vain) <= search + 20
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+async def test_redis_claims_beside_paused_batches_without_reading_their_jobs(kind: str, tmp_path: Path) -> None:
+    server = RunningServer(kind, tmp_path).start()
+    store = await open_store(server.url())
+    await submit_paused(store, "few", FEW)
+    few = await lookups(server, store, claim_in_vain)
+    await submit_paused(store, "many", SCAN)
+    assert await lookups(server, store, claim_in_vain) == few < 20
+    await store.close()
+    server.stop()
+
+
+async def test_sqlite_claims_beside_paused_batches_without_reading_their_jobs() -> None:
+    store = await SqliteStore.open(":memory:", ManualClock())
+    await submit_paused(store, "few", FEW)
+    few = await steps(store, claim_in_vain)
+    await submit_paused(store, "many", SCAN)
+    assert await steps(store, claim_in_vain) <= few + 20
     await store.close()

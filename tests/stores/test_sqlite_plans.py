@@ -8,7 +8,17 @@ import pytest
 
 from sidelane.model.job import Query, State
 from sidelane.stores.clock import ManualClock
-from sidelane.stores.sqlite import batches, blocked_jobs, fair_queue, finalize, limit_overrides, limits, retention, rows
+from sidelane.stores.sqlite import (
+    batches,
+    blocked_jobs,
+    fair_queue,
+    finalize,
+    limit_overrides,
+    limits,
+    paused_batches,
+    retention,
+    rows,
+)
 from sidelane.stores.sqlite.store import SqliteStore
 from sidelane.stores.sqlite.verbs import shared_state, submit, sweep
 from sidelane.stores.sqlite.verbs.query import SQL, _along_index, _conditions, _index_of
@@ -43,6 +53,10 @@ def plan(store: SqliteStore, sql: str) -> list[str]:
         (blocked_jobs.SQL.with_unblocked_and_blocked, "COVERING INDEX jobs_blocked"),
         (blocked_jobs.SQL.next_unblock, "COVERING INDEX jobs_blocked_in_queue"),
         (blocked_jobs.SQL.due_rates, "INDEX rates_unblock"),
+        (paused_batches.SQL.any_is_paused, "INDEX batches_paused"),
+        (paused_batches.SQL.next_resumed, "INDEX batches_paused"),
+        (paused_batches.SQL.is_paused, "INTEGER PRIMARY KEY"),
+        (paused_batches.SQL.paused_jobs, "INDEX jobs_paused"),
         (limit_overrides.SQL.in_force, "PRIMARY KEY"),
         (limit_overrides.SQL.next_blocked, "COVERING INDEX jobs_blocked"),
         (limits.SQL.prune_rates, "INDEX rates_tat"),
@@ -50,6 +64,7 @@ def plan(store: SqliteStore, sql: str) -> list[str]:
         (submit.SQL.count_queued, "COVERING INDEX jobs_ready"),
         (submit.SQL.count_queued, "COVERING INDEX jobs_due"),
         (submit.SQL.count_queued, "COVERING INDEX jobs_blocked_in_queue"),
+        (submit.SQL.count_queued, "COVERING INDEX jobs_paused_in_queue"),
         (submit.SQL.replaced, "PRIMARY KEY"),
         (finalize.SQL.cascade_children, "INDEX jobs_cascade"),
         (batches.SQL.removable, "INDEX batches_remove"),

@@ -40,6 +40,7 @@ def job_document(record: JobRecord) -> Document:
         "batch": spec.batch,
         "limits": [limit.id for limit in spec.limits],
         "waiting_for_limit": record.waiting_for_limit,
+        "waiting_for_batch": record.waiting_for_batch,
         "trace": spec.trace,
         "arguments": parse_json(spec.arguments),
         "submitted": time_text(record.submitted),
@@ -90,6 +91,7 @@ def worker_document(worker: WorkerInfo) -> Document:
         "queues": without_internal(worker.queues),
         "tasks": without_internal(worker.tasks),
         "started": time_text(worker.started),
+        "restartable": worker.restartable,
     }
 
 
@@ -100,6 +102,7 @@ def queue_document(queue: QueueStats, workers: Sequence[WorkerInfo]) -> Document
         "paused": queue.paused,
         "ready": queue.ready,
         "waiting_for_limit": queue.waiting_for_limit,
+        "waiting_for_batch": queue.waiting_for_batch,
         "delayed": queue.delayed,
         "running": queue.running,
         "oldest": queue.oldest,
@@ -144,6 +147,7 @@ def batch_document(batch: BatchRecord) -> Document:
         "id": batch.id,
         "state": str(batch.state),
         "sealed": batch.sealed,
+        "paused": batch.paused,
         "user": batch.spec.user,
         "total": batch.total,
         "unfinished": batch.unfinished,

@@ -21,7 +21,7 @@ class WorkerLookup:
 
 
 async def find_worker(record: JobRecord, store: Store) -> WorkerLookup:
-    """Find the live worker of a job, or those that could run it, and check that its queue is not paused."""
+    """Find the live worker of a job, or those that could run it, and check that its queue and its batch are not paused."""
     if record.state.finished:
         return WorkerLookup(has_worker=True)
     workers = [each for each in await store.workers() if each.kind == WORKER]
@@ -34,6 +34,10 @@ async def find_worker(record: JobRecord, store: Store) -> WorkerLookup:
     if lookup.has_worker and any(each.paused for each in await store.stats() if each.name == queue):
         text = "queue {queue!r} is paused: the job waits until it is resumed (sidelane queues resume {queue})"
         return replace(lookup, notice=sentence(text, queue=queue))
+    batch = None if record.spec.batch is None else await store.get_batch(record.spec.batch)
+    if batch is not None and batch.paused:
+        text = "batch {batch} is paused: its jobs wait until it is resumed (sidelane batches resume {batch})"
+        return replace(lookup, notice=sentence(text, batch=batch.id))
     return lookup
 
 
@@ -60,11 +64,14 @@ def _running(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
 
 def _queued(record: JobRecord, workers: Sequence[WorkerInfo]) -> WorkerLookup:
     spec = record.spec
-    of_queue = [worker for worker in workers if spec.queue in worker.queues]
+    with_queue = [worker for worker in workers if spec.queue in worker.queues and not worker.isolation]
+    of_queue = [worker for worker in with_queue if worker.takes_jobs]
     if any(worker.can_run(spec) for worker in of_queue):
         return WorkerLookup(has_worker=True)
     if not workers:
         text = "no worker is alive: the job waits until one starts"
+    elif with_queue and not of_queue:
+        text = "operators have drained all live workers of queue {queue!r}: the job waits until one is resumed"
     elif not of_queue:
         text = "no live worker takes jobs of queue {queue!r}: the job waits until one does"
     elif any(spec.task in worker.tasks for worker in of_queue):

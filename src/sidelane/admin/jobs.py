@@ -36,6 +36,7 @@ class JobView(StrEnum):
     SCHEDULED = "scheduled"  # queued with a time before which it does not start
     RETRYING = "retrying"  # the same, after a failure
     WAITING_FOR_LIMIT = "waiting for limit"  # queued, but a limit is full
+    PAUSED = "paused"  # queued, but its batch is paused
     RUNNING = "running"
     DISPATCHED = "dispatched"  # running on an external worker
     CANCELLING = "cancelling"  # running, asked to stop
@@ -48,6 +49,7 @@ STATES = {
     JobView.SCHEDULED: State.QUEUED,
     JobView.RETRYING: State.QUEUED,
     JobView.WAITING_FOR_LIMIT: State.QUEUED,
+    JobView.PAUSED: State.QUEUED,
     JobView.DISPATCHED: State.RUNNING,
     JobView.CANCELLING: State.RUNNING,
 }
@@ -151,6 +153,8 @@ def job_view(record: JobRecord, now: float) -> JobView:
         return JobView.RETRYING if record.failures else JobView.SCHEDULED
     if record.state is State.QUEUED and record.waiting_for_limit is not None:
         return JobView.WAITING_FOR_LIMIT
+    if record.waiting_for_batch:
+        return JobView.PAUSED
     return JobView(record.state)
 
 

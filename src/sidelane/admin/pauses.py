@@ -1,12 +1,12 @@
-"""Pauses as operators make and see them: of queues and of tasks, with a reason and an end."""
+"""Pauses as operators make and see them: of queues, tasks and batches, with a reason and an end."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from sidelane.admin.actions import ActionResult, Status
-from sidelane.admin.documents import Document, time_text
-from sidelane.client.pauses import Pause, pause_task, resume_task
+from sidelane.admin.documents import Document, batch_document, time_text
+from sidelane.client.pauses import Pause, pause_batch, pause_task, resume_batch, resume_task
 from sidelane.model.durations import duration_text
 from sidelane.model.job import MAX_TEXT
 from sidelane.stores.contract import Store
@@ -16,7 +16,7 @@ MAX_REASON: Final = 200
 """Characters of a reason that are kept."""
 
 MAX_PAUSE: Final = 90 * 86_400.0
-"""Seconds for which a queue or a task may be paused, unless only a person resumes it."""
+"""Seconds for which something may be paused, unless only a person resumes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +42,10 @@ NO_DETAILS: Final = PauseRequest()
 """A pause without a name, a reason and an end."""
 
 
-def pause_text(pause: Pause, now: float) -> str:
-    """Return who paused, why and for how long yet, e.g. "by ann, "SMTP moves", 46 min left"."""
+def pause_text(pause: Pause | None, now: float) -> str:
+    """Return who paused, why and for how long yet, e.g. "by ann, "SMTP moves", 46 min left"; "" if that is not known."""
+    if pause is None:
+        return ""
     parts = [f"by {pause.by}" if pause.by else "", f'"{pause.reason}"' if pause.reason else ""]
     parts.append("" if pause.until is None else f"{duration_text(max(0.0, pause.until - now))} left")
     return ", ".join(filter(None, parts))
@@ -71,6 +73,32 @@ async def set_tasks_paused(
         await _pause(store, name, request, now, sorted(known)) if paused else await _resume(store, name)
         for name in dict.fromkeys(names)
     ]
+
+
+async def set_batches_paused(
+    store: Store, ids: Sequence[str], *, paused: bool, request: PauseRequest = NO_DETAILS
+) -> list[ActionResult]:
+    """Pause or resume batches. Their running jobs go on, and jobs may still join them."""
+    now = (await store.list_schedules()).now
+    wanted = request if paused else None
+    return [await _set_batch_paused(store, each, wanted, now) for each in dict.fromkeys(ids)]
+
+
+async def _set_batch_paused(store: Store, batch_id: str, request: PauseRequest | None, now: float) -> ActionResult:
+    before = await store.get_batch(batch_id)
+    if before is None:
+        message = "no such batch, or it was removed after its retention"
+        return ActionResult(batch_id, Status.NOT_FOUND, message, {"batch": None})
+    if request is None:
+        after = await resume_batch(store, batch_id) or before
+        message = f"resumed; unfinished jobs: {after.unfinished:,}" if before.paused else "not paused"
+    elif before.ended is not None:
+        after, message = before, f"not paused: already finished ({before.state})"
+    else:
+        after = await pause_batch(store, batch_id, request.pause(now)) or before
+        done = f"paused{request.duration}; unfinished jobs: {after.unfinished:,}"
+        message = "paused already; changed" if before.paused else done
+    return ActionResult(batch_id, Status.DONE, message, {"batch": batch_document(after)})
 
 
 async def _pause(store: Store, name: str, request: PauseRequest, now: float, known: Sequence[str]) -> ActionResult:

@@ -9,13 +9,13 @@ from typing import Final
 from sidelane.admin.documents import Document, queue_document
 from sidelane.admin.figures import Chart, Figures, History, read_history
 from sidelane.admin.queues import list_queues
-from sidelane.admin.timeline import Phase, time_spent
+from sidelane.admin.timeline import WAITS, time_spent
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.model.durations import HOUR, MINUTE
 from sidelane.model.history import Count
 from sidelane.model.job import JobRecord, Query, State
 from sidelane.model.queue import INTERNAL_PREFIX
-from sidelane.model.worker import WORKER, QueueStats, WorkerInfo
+from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
 
 LATELY: Final = 5 * MINUTE
@@ -204,13 +204,13 @@ def _in_line(user: str | None, records: Sequence[JobRecord], now: float) -> User
 
 def _waited(record: JobRecord, now: float) -> float:
     spent = time_spent(record, now)
-    return spent.get(Phase.QUEUED, 0.0) + spent.get(Phase.WAITING_FOR_LIMIT, 0.0)
+    return sum(spent.get(phase, 0.0) for phase in WAITS)
 
 
 def _slots(workers: Iterable[WorkerInfo]) -> Counter[str]:
     slots: Counter[str] = Counter()
     for worker in workers:
-        if worker.kind == WORKER and not worker.isolation:
+        if worker.takes_jobs:
             slots.update(worker.queues)
     return slots
 

@@ -31,7 +31,7 @@ def known_queues(stats: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> 
 
 def without_worker(queues: Sequence[QueueStats], workers: Sequence[WorkerInfo]) -> list[QueueStats]:
     """Return the queues with queued jobs that no live worker serves."""
-    with_workers = {name for worker in workers for name in worker.queues}
+    with_workers = {name for worker in workers if worker.takes_jobs for name in worker.queues}
     return [queue for queue in queues if queue.queued and queue.name not in with_workers]
 
 

@@ -16,7 +16,7 @@ from sidelane.model.job import Query, State
 from sidelane.model.json_text import dump_json
 from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.shared_state import JournalAppend
-from sidelane.model.worker import WORKER, LimitStats, QueueStats, WorkerInfo
+from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 from sidelane.sizing.scaling import (
     DEFAULT_RUN_TIME,
     MAX_RATE_WINDOW,
@@ -247,7 +247,7 @@ def _limits_with_waiting_jobs(limits: Iterable[LimitStats]) -> str:
 
 def _takes_jobs(worker: WorkerInfo) -> bool:
     """Return whether a worker takes ordinary jobs, now or once it is open."""
-    return worker.kind == WORKER and not worker.isolation and not worker.health.startswith("draining")
+    return worker.takes_jobs and not worker.health.startswith("draining")
 
 
 async def record_scaling(store: Store, scaling: Scaling) -> None:

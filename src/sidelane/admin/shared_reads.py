@@ -18,7 +18,7 @@ from sidelane.admin.limits import ChangedLimit, changed_limits
 from sidelane.admin.queue_overview import Line, QueueOverview, jobs_waiting_for_limits, queue_overviews, read_line
 from sidelane.admin.queues import known_queues
 from sidelane.admin.users import TopUsers, read_top_users
-from sidelane.admin.workers import read_exits, running_jobs
+from sidelane.admin.workers import RequestedChange, read_exits, requested_changes, running_jobs
 from sidelane.client.declarations import DECLARATIONS, load_declarations
 from sidelane.client.pauses import Pauses, read_pauses
 from sidelane.model.batch import BatchRecord
@@ -76,6 +76,11 @@ class SharedReads:
     async def running(self) -> Mapping[str, Sequence[JobRecord]]:
         """Return the running jobs by the id of their worker."""
         return await self._shared("running", STATS_FOR, lambda: running_jobs(self.store))
+
+    async def requested_changes(self) -> Mapping[str, RequestedChange]:
+        """Return what operators have asked of workers, by the id of the worker."""
+        workers = await self.workers()
+        return await self._shared("requests", STATS_FOR, lambda: requested_changes(self.store, workers))
 
     async def exits(self) -> Sequence[WorkerExit]:
         """Return the workers whose process died, the newest first."""

@@ -16,14 +16,20 @@ class Phase(StrEnum):
 
     QUEUED = "queued"  # until its due time, or until a worker takes it
     WAITING_FOR_LIMIT = "waiting for limit"
+    PAUSED = "paused"  # its batch was paused
     RUNNING = "running"
     REPEATED = "repeated"  # attempts that another attempt followed
 
+
+WAITS: Final = (Phase.QUEUED, Phase.WAITING_FOR_LIMIT, Phase.PAUSED)
+"""The phases in which a job waits."""
 
 PHASES: Final = {
     Change.SUBMITTED: Phase.QUEUED,
     Change.BLOCKED: Phase.WAITING_FOR_LIMIT,
     Change.UNBLOCKED: Phase.QUEUED,
+    Change.PAUSED: Phase.PAUSED,
+    Change.RESUMED: Phase.QUEUED,
     Change.STARTED: Phase.RUNNING,
     Change.RETRIED: Phase.QUEUED,
     Change.RELEASED: Phase.QUEUED,

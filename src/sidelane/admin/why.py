@@ -91,7 +91,8 @@ def _queued(situation: Situation, now: float) -> Iterator[Sentence]:
         yield _waiting_for_limit(record.waiting_for_limit, situation.limits)
         if change := change_in_force(situation.changed, record.waiting_for_limit):
             yield _changed(change.override, now)
-        return
+        if notice is None:
+            return
     if notice is not None:
         yield sentence("Not started: {notice}.", notice=notice)
         return
@@ -240,7 +241,10 @@ def _not_sooner(all_stages: Sequence[Stage], record: JobRecord) -> Iterator[Sent
             blocked[stage.limit] = blocked.get(stage.limit, 0.0) + stage.seconds
     for limit, seconds in blocked.items():
         yield sentence("{time} for the limit {limit}.", time=duration_text(seconds), limit=limit)
-    rest = waited - sum(blocked.values())
+    paused = sum(stage.seconds for stage in waits if stage.phase is Phase.PAUSED)
+    if paused > 0:
+        yield sentence("{time} while its batch was paused.", time=duration_text(paused))
+    rest = waited - sum(blocked.values()) - paused
     delay = min(rest, _own_delay(record))
     if delay > 0:
         yield sentence("{time} for its own time.", time=duration_text(delay))

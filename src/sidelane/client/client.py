@@ -12,8 +12,8 @@ from sidelane.client.event_stream import MAX_POLL_INTERVAL, partial_text, stream
 from sidelane.client.file_references import FileReferenceTracker, can_reference_files
 from sidelane.client.maintenance import Maintenance
 from sidelane.client.missing_worker import MissingWorkerCheck
-from sidelane.client.pauses import follow_paused_tasks
 from sidelane.client.submission import batch_spec, raise_if_rejected, rejection_error, submit_batch
+from sidelane.client.worker_requests import follow_instructions
 from sidelane.coalescing import CallCoalescer
 from sidelane.files.file import ID_PREFIX
 from sidelane.files.files import Files
@@ -24,6 +24,7 @@ from sidelane.model.job import JobRecord, JobSpec, Query, Rejection, State, Subm
 from sidelane.model.problem import Problem
 from sidelane.model.sentence import sentence
 from sidelane.model.settings import Settings
+from sidelane.model.worker_request import Instructions
 from sidelane.stores.contract import Store, job_topic
 from sidelane.stores.reporting import reporting
 from sidelane.tasks.job import Job
@@ -125,9 +126,9 @@ class Client:
         if ID_PREFIX in text:
             await self._file_references.keep(spec, text)
 
-    async def follow_paused_tasks(self, on_read: Callable[[frozenset[str]], None]) -> None:
-        """Call `on_read` with the names of the paused tasks each time that they have been read, until cancelled."""
-        await follow_paused_tasks(self.store, on_read)
+    async def follow_instructions(self, worker_id: str, on_read: Callable[[Instructions], None]) -> None:
+        """Call `on_read` with what operators want of a worker each time that it has been read, until cancelled."""
+        await follow_instructions(self.store, worker_id, on_read)
 
     async def known(self, job_ids: Sequence[str]) -> set[str]:
         """Return which of these jobs the store still has."""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sidelane.client.pauses import end_pauses
+from sidelane.client.worker_requests import remove_old_requests
 from sidelane.model.errors import ConfigurationError, StoreError
 from sidelane.model.job import Query, State, with_trace
 from sidelane.model.json_text import dump_json
@@ -30,7 +31,7 @@ SCHEDULES_INTERVAL = 60.0
 """Seconds after which schedules are read although none is due, because the clock may have stepped back meanwhile."""
 
 PAUSES_INTERVAL = 1.0
-"""Seconds between two looks at whether the time of a pause is over."""
+"""Seconds between two looks at whether the time of a pause is over, or the worker of a request is gone."""
 
 MAX_RUNNING = 1000
 """Running jobs among which those of a dead worker are searched, the newest."""
@@ -89,6 +90,7 @@ class Maintenance:
     async def _end_pauses(self) -> None:
         with suppress(StoreError):  # the sweeps report it
             await end_pauses(self._store)
+            await remove_old_requests(self._store)
         self._pauses_at = time.monotonic() + PAUSES_INTERVAL
 
     async def _enqueue(self) -> None:

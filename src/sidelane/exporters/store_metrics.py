@@ -78,7 +78,7 @@ HISTOGRAMS: Final[Mapping[Metric, Count]] = {
 }
 
 QUEUE_JOBS: Final = _gauge(
-    "queue_jobs", "Unfinished jobs: ready, delayed, waiting_for_limit or running.", "queue", "state"
+    "queue_jobs", "Unfinished jobs: ready, delayed, waiting_for_limit, waiting_for_batch or running.", "queue", "state"
 )
 OLDEST: Final = _gauge("queue_oldest_seconds", "How long the oldest ready job has waited.", "queue")
 HEAD_WAIT: Final = _gauge(
@@ -209,6 +209,7 @@ def _add_queues(found: Exposition, facts: StoreFacts) -> None:
         found.add(QUEUE_JOBS, queue.ready, name, "ready")
         found.add(QUEUE_JOBS, queue.delayed, name, "delayed")
         found.add(QUEUE_JOBS, queue.waiting_for_limit, name, "waiting_for_limit")
+        found.add(QUEUE_JOBS, queue.waiting_for_batch, name, "waiting_for_batch")
         found.add(QUEUE_JOBS, queue.running, name, "running")
         found.add(ISOLATED, queue.isolated, name)
         found.largest(OLDEST, queue.oldest or 0.0, name)
@@ -243,7 +244,7 @@ def _health(health: str) -> str:
     """Return a health as a label with few values."""
     if health == OK:
         return "ok"
-    return next((each for each in ("opening", "draining") if health.startswith(each)), "unhealthy")
+    return next((each for each in ("opening", "draining", "drained") if health.startswith(each)), "unhealthy")
 
 
 def _add_limits(found: Exposition, limits: Sequence[LimitStats]) -> None:

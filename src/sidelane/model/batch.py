@@ -34,6 +34,7 @@ class BatchRecord:
     cancelled: int = 0
     ends: int = 0
     ended: float | None = None
+    paused: bool = False  # its jobs do not start
 
     @property
     def id(self) -> str:

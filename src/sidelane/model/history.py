@@ -65,7 +65,7 @@ class Count(IntEnum):
     DISPATCHED = 14  # attempts that continue at an external worker
     WAIT_MS = 15  # from when a job was able to start to its start, without pauses
     LIMIT_WAIT_MS = 16  # for a limit
-    PAUSE_WAIT_MS = 17  # for a paused queue
+    PAUSE_WAIT_MS = 17  # for a paused queue or batch
     RUN_MS = 18  # of attempts that have ended
     FIRST_EVENT_MS = 19  # from the start of an attempt to its first event
     STREAM_MS = 20  # from the first event of an attempt to its end

@@ -194,6 +194,7 @@ class JobRecord:
     ended: float | None = None
     cancel_requested: bool = False
     waiting_for_limit: str | None = None  # the id of the limit it waits for
+    waiting_for_batch: bool = False  # a claim has found it, but its batch is paused
     worker: str | None = None
     last_worker: str | None = None  # of the newest attempt, while it runs and if it ended the job
     release: str = ""  # of that worker

@@ -22,6 +22,8 @@ class Change(StrEnum):
     SUBMITTED = "submitted"  # not stored
     BLOCKED = "blocked"  # it waits for a limit; `detail` is the limit's id
     UNBLOCKED = "unblocked"  # the limit has a slot for it
+    PAUSED = "paused"  # a claim has found that its batch is paused
+    RESUMED = "resumed"  # its batch was resumed
     STARTED = "started"  # `detail` is the id of the worker, with its `release`; stored when the attempt ends and the job does not
     FIRST_EVENT = "first event"  # of the attempt; stored when the attempt ends and the job does not
     RETRIED = "retried"  # the attempt failed, and another follows

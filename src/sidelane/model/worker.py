@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sidelane.model.job import JobRecord, JobSpec, Lease
+from sidelane.model.worker_request import WorkerAction
 
 WORKER = "worker"
 API = "api"
@@ -49,11 +50,18 @@ class WorkerInfo:
     loop_lag: float = 0.0  # seconds that its event loop lately came too late
     streams: int = 0  # event streams that it serves now
     isolation: bool = False  # it runs isolated jobs only
+    restartable: bool = False  # its process runs nothing else, and may be replaced
+    request: str = ""  # what operators have asked of it, and it does: "drain" or "restart"
     exit: str = ""  # how its process died, e.g. "signal SIGKILL", as another process reports it
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether the worker takes ordinary jobs, unless it has an error."""
+        return self.kind == WORKER and not self.isolation and self.request != WorkerAction.DRAIN
 
     def can_run(self, spec: JobSpec) -> bool:
         """Return whether this worker would run a job of this task and queue, unless the job is isolated."""
-        return not self.isolation and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
+        return self.takes_jobs and spec.queue in self.queues and self.tasks.get(spec.task, 0) >= spec.version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +130,7 @@ class QueueStats:
     ready: int = 0
     delayed: int = 0
     waiting_for_limit: int = 0
+    waiting_for_batch: int = 0  # a claim has found that their batches are paused
     running: int = 0
     oldest: float | None = None
     rate: float = 0.0
@@ -131,8 +140,8 @@ class QueueStats:
 
     @property
     def queued(self) -> int:
-        """Number of queued jobs: ready, delayed, or waiting for a limit."""
-        return self.ready + self.delayed + self.waiting_for_limit
+        """Number of queued jobs: ready, delayed, or waiting for a limit or for their batch."""
+        return self.ready + self.delayed + self.waiting_for_limit + self.waiting_for_batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ class Member:
     def exceeded_limit(self) -> str | None:
         """Return why the process should be replaced, or None."""
         limits, finished = self._limits, self.report.get("finished") or 0
+        if self.report.get("restart"):
+            return "operators want a new process"
         if limits.max_jobs is not None and finished >= limits.max_jobs:
             return f"it has run {finished} jobs"
         if limits.max_lifetime is not None and self.age >= limits.max_lifetime:

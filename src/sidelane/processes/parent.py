@@ -28,6 +28,7 @@ class Report:
     finished: int = 0
     error: str | None = None
     worker: str | None = None  # the worker's id in the store
+    restart: bool = False  # operators want another process in its place
 
 
 class ParentConnection:

@@ -12,6 +12,7 @@ from sidelane.model.outcome import AttemptResult, LeaseStatus
 from sidelane.model.settings import Settings
 from sidelane.model.shared_state import ValueChange, VersionedValue
 from sidelane.model.worker import WorkerInfo
+from sidelane.model.worker_request import Instructions
 from sidelane.remote_worker.replies import ReplySender
 from sidelane.remote_worker.source import MessageJobSource
 from sidelane.stores.contract import Subscription
@@ -144,9 +145,9 @@ class NullClient:
     async def keep_files(self, spec: JobSpec, text: str) -> None:
         """Do nothing, because the lane that dispatched the job keeps the files that the reply names."""
 
-    async def follow_paused_tasks(self, on_read: Callable[[frozenset[str]], None]) -> None:
-        """Report that no task is paused, because the lane that dispatches the jobs knows the pauses."""
-        on_read(frozenset())
+    async def follow_instructions(self, worker_id: str, on_read: Callable[[Instructions], None]) -> None:
+        """Report that nothing is paused, because the lane that dispatches the jobs knows the pauses."""
+        on_read(Instructions())
 
     def job(self, task: Task[..., Any, R], job_id: str, *, created: bool = True) -> NoReturn:
         raise LaneNotOpen(NO_STORE)

@@ -126,6 +126,13 @@ class Batches(Protocol):
         """Return a batch, or None for an unknown id."""
         ...
 
+    async def pause_batch(self, batch_id: str, paused: bool = True) -> BatchRecord | None:
+        """Pause or resume a batch for all workers: none of its jobs starts while it is paused, also those that join it then.
+
+        The first jobs of a resumed batch are ready at once. Claims and sweeps make the others ready, 200 at a time.
+        """
+        ...
+
 
 class Schedules(Protocol):
     """Schedules, which any process may fire. Each tick counts once (rule 13)."""

@@ -180,20 +180,23 @@ def wait_of(claimed: Claimed) -> Wait | None:
     """Return for what a job waited before its attempt, or None if the source does not tell."""
     if claimed.waited is None:
         return None
-    changes = load_transitions(claimed.record.transitions)
-    since, limit, blocked = claimed.record.submitted, 0.0, None
-    for each in changes:
+    held = {
+        Change.BLOCKED: 0.0,
+        Change.PAUSED: 0.0,
+    }  # seconds in which a limit, or the pause of its batch, held it back
+    since, holding = claimed.record.submitted, None
+    for each in load_transitions(claimed.record.transitions):
         if each.change in QUEUED_AGAIN:
-            since, limit = each.at, 0.0
-        if each.change is Change.BLOCKED:
-            blocked = each.at
-        elif blocked is not None:
-            limit, blocked = limit + each.at - blocked, None
+            since, held = each.at, dict.fromkeys(held, 0.0)
+        elif holding is not None:
+            held[holding.change] += each.at - holding.at
+        holding = each if each.change in held else None
     started = claimed.record.started or since
-    if blocked is not None:
-        limit += started - blocked
-    time = max(0.0, started - since - limit - claimed.waited - claimed.paused)
-    return Wait(slot=claimed.waited, limit=limit, time=time, pause=claimed.paused)
+    if holding is not None:
+        held[holding.change] += started - holding.at
+    limit, pause = held[Change.BLOCKED], held[Change.PAUSED] + claimed.paused
+    delayed = max(0.0, started - since - limit - pause - claimed.waited)
+    return Wait(slot=claimed.waited, limit=limit, time=delayed, pause=pause)
 
 
 def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Sequence[NewEvent]) -> None:

@@ -83,6 +83,10 @@ class IsolationWorkers:
         """Let each isolation worker finish its current job, claim no more jobs, and exit."""
         self._send("drain")
 
+    def resume(self) -> None:
+        """Start isolation workers again after a drain."""
+        self._stop_command = None
+
     def stop_now(self) -> None:
         """Let each isolation worker release its current job and exit."""
         self._send("stop")

@@ -31,9 +31,9 @@ from sidelane.worker.blocked_loop import RunningJob
 from sidelane.worker.capacity import QueueShare
 from sidelane.worker.child_pool import ChildPool
 from sidelane.worker.child_protocol import log_options
-from sidelane.worker.claimable_tasks import ClaimableTasks
 from sidelane.worker.fetcher import JobFetcher
 from sidelane.worker.heartbeat import HEARTBEATS_PER_LEASE, Heartbeat, HeartbeatSource
+from sidelane.worker.instructions import OperatorInstructions
 from sidelane.worker.isolation import IsolationWorkers
 from sidelane.worker.reporter import Reporter
 from sidelane.worker.task_channel import TaskClient
@@ -105,15 +105,15 @@ class Worker:
         self._source = source
         self._settings = settings
         self._registry = registry
-        self._capacities = [share.capacity for share in shares]
-        self._isolated = shares[0].isolated
+        self._capacities, self._isolated = [share.capacity for share in shares], shares[0].isolated
         self._isolation = IsolationWorkers(
             registry, settings, name=name, queues=list(self._capacities[0].queues), slots=self._capacities[0].total
         )
         self._services, self._on_progress = background_services(self), on_progress
         self._attempts: dict[Lease, Attempt] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._claimable = ClaimableTasks(client, registry, self._tasks)
+        restart = self.drain if exit_when_stuck and not self._isolated else None
+        self.instructions = OperatorInstructions(client, registry, self._tasks, self._isolation, restart)
         self._started, self._cpu = time.time(), CpuMeter()
         self._last_end = time.monotonic()
         self.finished = 0  # attempts of the user's jobs that have ended
@@ -134,7 +134,7 @@ class Worker:
         )  # fmt: skip
         self._fetchers = [
             JobFetcher(
-                source, share, worker=self.id, lease=settings.lease_duration, tasks=self._claimable.versions, start=self._start,
+                source, share, worker=self.id, lease=settings.lease_duration, tasks=self.instructions.claimable, start=self._start,
                 on_isolated=self._isolation.on_claim, release=settings.release,
             )
             for share in shares
@@ -151,11 +151,8 @@ class Worker:
     def health(self) -> str:
         """Return "ok", or a sentence about why this worker does not work."""
         errors = [
-            self._heartbeat.blocked,
-            *(fetcher.error for fetcher in self._fetchers),
-            self._reporter.error,
-            self._heartbeat.error,
-            self._isolation.error,
+            *(self._heartbeat.blocked, *(fetcher.error for fetcher in self._fetchers)),
+            *(self._reporter.error, self._heartbeat.error, self._isolation.error),
             *(service.error for service in self._services),
             *self._resources.failed.values(),
         ]
@@ -163,6 +160,8 @@ class Worker:
             return STOPPED
         if self._drain.is_set():
             return "draining: it finishes its jobs and takes no more"
+        if self.instructions.drains:
+            return f"{'draining' if self._busy else 'drained'}: it takes no jobs until an operator resumes it"
         if self._opening_resources is not None:
             return "opening its resources"
         return next((error for error in errors if error), OK)
@@ -171,7 +170,8 @@ class Worker:
     def can_claim(self) -> bool:
         """Whether the worker takes jobs at the moment: the store answers its claims, and it does not drain."""
         errors = [self._heartbeat.blocked, *(fetcher.error for fetcher in self._fetchers)]
-        return not any(errors) and not self._drain.is_set() and all(fetcher.claimed for fetcher in self._fetchers)
+        drains = self._drain.is_set(), self.instructions.drains
+        return not any((*errors, *drains)) and all(fetcher.claimed for fetcher in self._fetchers)
 
     @property
     def idle(self) -> float:
@@ -190,7 +190,7 @@ class Worker:
             queues={name: limit for capacity in self._capacities for name, limit in capacity.queues.items()}, tasks=self._tasks(),
             slots=self._capacities[0].total, running=self._capacities[0].used, started=self._started, health=self.health,
             isolation=self._isolated, memory=own_memory(), cpu=self._cpu.fraction(), release=self._settings.release,
-            loop_lag=self._loop_meter.lag,
+            loop_lag=self._loop_meter.lag, restartable=self.instructions.can_restart, request=self.instructions.action or "",
         )  # fmt: skip
 
     def log_jobs(self) -> None:
@@ -224,7 +224,7 @@ class Worker:
                     group.create_task(self._reporter.run_appends()),
                     group.create_task(self._reporter.run_reports()),
                     group.create_task(self._loop_meter.run()),
-                    group.create_task(self._claimable.run(self._fetchers)),
+                    group.create_task(self.instructions.run(self.id, self._fetchers)),
                     group.create_task(self._retry_resources()),
                 ]
                 await self._drain.wait()

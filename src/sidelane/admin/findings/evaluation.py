@@ -8,8 +8,14 @@ from sidelane.admin.findings.facts import Facts
 from sidelane.admin.findings.finding import Finding, worst_first
 from sidelane.admin.findings.job_rules import callbacks, dead_letters, missed_schedules, poison_jobs, silent_attempts
 from sidelane.admin.findings.memory import Memory, save_memory
-from sidelane.admin.findings.process_rules import blocked_loops, lost_workers, unhealthy_workers
-from sidelane.admin.findings.queue_rules import held_limits, missed_targets, throttled_tasks, unserved_jobs
+from sidelane.admin.findings.process_rules import blocked_loops, drained_workers, lost_workers, unhealthy_workers
+from sidelane.admin.findings.queue_rules import (
+    held_limits,
+    missed_targets,
+    paused_batches,
+    throttled_tasks,
+    unserved_jobs,
+)
 from sidelane.admin.findings.reading import FactReader
 from sidelane.admin.findings.store_rules import changed_server, full_disk, full_store, undelivered_alerts
 from sidelane.model.errors import StoreError
@@ -25,8 +31,9 @@ STALE = 40.0
 Rule = Callable[[Facts], Iterator[Finding]]
 
 RULES: tuple[Rule, ...] = (
-    missed_targets, unserved_jobs, held_limits, throttled_tasks, dead_letters, poison_jobs, silent_attempts, callbacks,
-    missed_schedules, unhealthy_workers, blocked_loops, lost_workers, changed_server, full_store, full_disk, undelivered_alerts,
+    missed_targets, unserved_jobs, held_limits, paused_batches, throttled_tasks, dead_letters, poison_jobs, silent_attempts,
+    callbacks, missed_schedules, unhealthy_workers, drained_workers, blocked_loops, lost_workers, changed_server, full_store,
+    full_disk, undelivered_alerts,
 )  # fmt: skip
 
 

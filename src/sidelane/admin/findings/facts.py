@@ -1,14 +1,15 @@
 """Facts: everything that findings are about, as read once from a store, or as a test builds it."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sidelane.client.declarations import Declarations
+from sidelane.client.pauses import Pause
 from sidelane.model.history import Count, Counts, HistoryCell, merged
 from sidelane.model.job import JobRecord
 from sidelane.model.schedule import ScheduleRecord
 from sidelane.model.store_info import StoreInfo
-from sidelane.model.worker import WORKER, LimitStats, QueueStats, WorkerInfo
+from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 
 RECENT = 900.0
 """Seconds of history that facts have by the minute, and for which a worker that died is shown."""
@@ -67,6 +68,7 @@ class Facts:
     failed_callbacks: Sequence[JobRecord] = ()
     exits: Sequence[WorkerExit] = ()
     paused_tasks: Collection[str] = ()
+    paused_batches: Mapping[str, Pause] = field(default_factory=dict)
     store: StoreInfo = field(default=UNKNOWN_STORE)
     durability_warnings: Sequence[str] = ()
     samples: Sequence[SizeSample] = ()
@@ -75,7 +77,7 @@ class Facts:
 
     def workers_of(self, queue: str) -> list[WorkerInfo]:
         """Return the workers that take ordinary jobs of a queue."""
-        return [each for each in self.workers if each.kind == WORKER and not each.isolation and queue in each.queues]
+        return [each for each in self.workers if each.takes_jobs and queue in each.queues]
 
     def queue(self, name: str) -> QueueStats:
         """Return the statistics of a queue, which are zero if the store has never seen it."""

@@ -1,6 +1,7 @@
 """Findings about processes: unhealthy workers, blocked event loops, and workers that died."""
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import reduce
@@ -13,8 +14,9 @@ from sidelane.model.history import Count
 from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.model.sizes import size_text
 from sidelane.model.worker import OK, WORKER, WorkerInfo
+from sidelane.model.worker_request import WorkerAction
 
-STARTING_OR_STOPPING = ("draining", "opening", "stopped")
+STARTING_OR_STOPPING = ("draining", "drained", "opening", "stopped")
 """How the health of a worker begins that is about to start or stop as it should."""
 
 MAX_LAG = 1.0
@@ -58,6 +60,23 @@ def unhealthy_workers(facts: Facts) -> Iterator[Finding]:
                 )
             ],
             action=Action(sentence("See the health of {names}", names=_listed(names)), "sidelane workers", "workers"),
+        )
+
+
+def drained_workers(facts: Facts) -> Iterator[Finding]:
+    """Yield that workers take no jobs because operators have drained them."""
+    drained = sorted((each for each in facts.workers if each.request == WorkerAction.DRAIN), key=lambda each: each.name)
+    if drained:
+        names = [worker.name for worker in drained]
+        who = f"Worker {names[0]} takes" if len(names) == 1 else f"{len(names)} workers take"
+        yield Finding(
+            key="drained-workers",
+            severity=Severity.INFO,
+            sentence=f"{who} no jobs: drained by an operator",
+            evidence=f"{_listed(names)}. Jobs that they still run: {sum(worker.running for worker in drained)}.",
+            action=Action(
+                f"Resume {_listed(names)}", f"sidelane workers resume {shlex.join(names[:NAMED])}", "workers"
+            ),
         )
 
 

@@ -163,6 +163,21 @@ def throttled_tasks(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def paused_batches(facts: Facts) -> Iterator[Finding]:
+    """Yield the queues in which jobs of paused batches wait."""
+    for queue in facts.queues:
+        if queue.waiting_for_batch:
+            verb = "waits" if queue.waiting_for_batch == 1 else "wait"
+            yield Finding(
+                key=f"paused-batches:{queue.name}",
+                severity=Severity.INFO,
+                sentence=f"{job_count(queue.waiting_for_batch)} of paused batches {verb} in queue {queue.name}",
+                evidence=f"Paused batches: {len(facts.paused_batches)}. Other jobs of the queue can start: {queue.ready:,}.",
+                action=Action("See which batches are paused", "sidelane batches list", "batches"),
+                since=min((pause.since for pause in facts.paused_batches.values()), default=None),
+            )
+
+
 def _waits(queue: QueueStats) -> bool:
     long_enough = queue.oldest is not None and queue.oldest >= MIN_UNSERVED
     return bool(queue.ready and long_enough and not queue.paused and not queue.name.startswith(INTERNAL_PREFIX))

@@ -57,7 +57,8 @@ class FactReader:
         schedules, values = await asyncio.gather(
             store.list_schedules(), store.read_values([MEMORY, MUTES, DECLARATIONS, PAUSES])
         )
-        now, (remembered, mutes, declarations, pauses) = schedules.now, values
+        now, (remembered, mutes, declarations, paused) = schedules.now, values
+        pauses = load_pauses(paused)
         info, queues, workers, limits = await asyncio.gather(
             store.info(), store.stats(), store.workers(), store.limits()
         )
@@ -74,7 +75,8 @@ class FactReader:
             failed=_without_internal(failed), exits=list(worker_exits(exits)), store=info,
             failed_callbacks=[each for each in failed if each.spec.task == CALLBACK_TASK],
             durability_warnings=store.durability_warnings, samples=memory.samples, server_changed=memory.server_changed,
-            alert_error=memory.alerts.error, paused_tasks=load_pauses(pauses).tasks.keys(),
+            alert_error=memory.alerts.error, paused_tasks=pauses.tasks.keys(),
+            paused_batches=pauses.batches,
         )  # fmt: skip
         memory = memory.with_sample(SizeSample(now, used_size(facts), info.disk_free))
         return Reading(facts=facts, memory=memory, remembered=remembered, mutes=load_mutes(mutes, now))

@@ -1,4 +1,4 @@
-"""`sidelane batches`: list, show, watch and cancel batches of jobs."""
+"""`sidelane batches`: list, show, watch, pause, resume and cancel batches of jobs."""
 
 import time
 from contextlib import aclosing
@@ -9,18 +9,19 @@ from rich.text import Text
 
 from sidelane.admin.actions import ActionResult, cancel_batch
 from sidelane.admin.batches import MAX_SEARCHED, newest_batches
-from sidelane.admin.documents import batch_document, follow_up_document
-from sidelane.cli.changes import change
+from sidelane.admin.documents import Document, batch_document, follow_up_document
+from sidelane.admin.pauses import pause_document, pause_text, set_batches_paused
+from sidelane.cli.changes import PauseOptions, change
 from sidelane.cli.locate import with_client
 from sidelane.cli.options import Common, DefaultListGroup, MaxItems, expand_options
-from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, print_batch
+from sidelane.cli.output.batch_detail import BatchLines, BatchProgress, BatchView, batch_state, print_batch
 from sidelane.cli.output.console import interactive, output, print_json, stderr, write
 from sidelane.cli.output.results import print_results
-from sidelane.cli.output.states import DOTS, STYLES
 from sidelane.cli.output.tables import Columns, fit_table
 from sidelane.cli.output.time_format import relative_time
 from sidelane.client.client import Client
 from sidelane.client.event_stream import batch_record, stream_batch
+from sidelane.client.pauses import Pause, Pauses, read_pauses
 from sidelane.model.batch import BatchRecord
 from sidelane.model.job import State
 from sidelane.processes.exit_code import Exit
@@ -35,10 +36,11 @@ COLUMNS = Columns(
 )
 
 commands = typer.Typer(
-    cls=DefaultListGroup, help="List, show, watch and cancel batches of jobs. Without a command: list them."
+    cls=DefaultListGroup, help="List, show, watch, pause, resume and cancel batches. Without a command: list them."
 )
 
 BatchId = Annotated[str, typer.Argument(metavar="ID", help="Id of a batch.", show_default=False)]
+BatchIds = Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of batches.", show_default=False)]
 
 
 @commands.command("list")
@@ -46,9 +48,9 @@ BatchId = Annotated[str, typer.Argument(metavar="ID", help="Id of a batch.", sho
 def list_(*, limit: MaxItems = 50, common: Common) -> None:
     """List the batches of the newest 1,000 jobs, newest first. An older batch can be shown by its id."""
     settings = common.settings()
-    found = with_client(settings, lambda client: newest_batches(client.store))
+    found, pauses = with_client(settings, lambda client: _read(client.store))
     if common.as_json:
-        print_json([batch_document(each) for each in found[:limit]])
+        print_json([_document(each, pauses.batches.get(each.id)) for each in found[:limit]])
         return
     if not found:
         stderr().print(
@@ -57,18 +59,21 @@ def list_(*, limit: MaxItems = 50, common: Common) -> None:
         return
     console, now = output(), time.time()
     write(console, fit_table(console, COLUMNS, [_row(each, now) for each in found[:limit]]))
+    for each in found[:limit]:
+        if each.paused and (text := pause_text(pauses.batches.get(each.id), now)):
+            stderr().print(f"{each.id} is paused {text}", style="dim", markup=False, highlight=False)
 
 
 @commands.command()
 @expand_options
 def show(batch_id: BatchId, *, common: Common) -> None:
     """Show the progress of a batch: how many of its jobs have ended, and in which state."""
-    record = with_client(common.settings(), lambda client: batch_record(client.store, batch_id))
+    record, pause = with_client(common.settings(), lambda client: _read_one(client.store, batch_id))
     if common.as_json:
         follow_ups = list(map(follow_up_document, record.spec.follow_ups))
-        print_json({**batch_document(record), "follow_ups": follow_ups})
+        print_json({**_document(record, pause), "follow_ups": follow_ups})
     else:
-        print_batch(record)
+        print_batch(record, pause)
 
 
 @commands.command()
@@ -85,6 +90,29 @@ def watch(batch_id: BatchId, *, common: Common) -> None:
 
 @commands.command()
 @expand_options
+def pause(ids: BatchIds, *, options: PauseOptions, common: Common) -> None:
+    """Start no more jobs of these batches, on any worker. Running jobs go on; jobs can still join the batches."""
+    results = change(
+        common.settings(),
+        "batch.pause",
+        lambda client: set_batches_paused(client.store, ids, paused=True, request=options.request()),
+        reason=options.reason,
+    )
+    print_results(results, as_json=common.as_json)
+
+
+@commands.command()
+@expand_options
+def resume(ids: BatchIds, *, common: Common) -> None:
+    """Let jobs of these batches start again, on all workers."""
+    results = change(
+        common.settings(), "batch.resume", lambda client: set_batches_paused(client.store, ids, paused=False)
+    )
+    print_results(results, as_json=common.as_json)
+
+
+@commands.command()
+@expand_options
 def cancel(batch_id: BatchId, *, common: Common) -> None:
     """Cancel the rest of a batch: no more jobs can be added, queued ones are cancelled, running ones are asked to stop."""
 
@@ -92,6 +120,19 @@ def cancel(batch_id: BatchId, *, common: Common) -> None:
         return [await cancel_batch(client.store, batch_id)]
 
     print_results(change(common.settings(), "batch.cancel", act), as_json=common.as_json)
+
+
+async def _read(store: Store) -> tuple[list[BatchRecord], Pauses]:
+    return await newest_batches(store), await read_pauses(store)
+
+
+async def _read_one(store: Store, batch_id: str) -> tuple[BatchRecord, Pause | None]:
+    record = await batch_record(store, batch_id)
+    return record, (await read_pauses(store)).batches.get(batch_id) if record.paused else None
+
+
+def _document(record: BatchRecord, pause: Pause | None) -> Document:
+    return {**batch_document(record), "pause": pause_document(pause if record.paused else None)}
 
 
 async def _watch(store: Store, batch_id: str, view: BatchView) -> BatchRecord:
@@ -107,7 +148,7 @@ def _row(batch: BatchRecord, now: float) -> list[Text]:
     total = f"{batch.total - batch.unfinished:,} of {batch.total:,}{'' if batch.sealed else ' so far'}"
     return [
         Text(batch.id),
-        Text(f"{DOTS[batch.state]} {batch.state}", STYLES[batch.state]),
+        batch_state(batch),
         Text(total),
         Text(f"{batch.failed:,}" if batch.failed else "", "red"),
         Text(batch.spec.user or ""),

@@ -80,6 +80,10 @@ def list_(*, since: HistorySince = None, common: Common) -> None:
     for queue in found:
         if (pause := _pause_of(queue, pauses)) and (text := pause_text(pause, time.time())):
             stderr().print(f"{queue.name} is paused {text}", style="dim", markup=False, highlight=False)
+    for queue in found:
+        if queue.waiting_for_batch:
+            count = queues.job_count(queue.waiting_for_batch)
+            stderr().print(warning(f"{count} of paused batches in {queue.name}; see `sidelane batches list`"))
     if paused := [queue.name for queue in found if queue.paused and queue.queued]:
         message = f"jobs wait in paused queues; start them with `sidelane queues resume {' '.join(paused)}`"
         stderr().print(warning(message))

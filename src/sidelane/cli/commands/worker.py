@@ -31,6 +31,7 @@ from sidelane.client.maintenance import report_worker_exit
 from sidelane.external.task import external_tasks
 from sidelane.model.errors import StoreError
 from sidelane.model.worker import OK
+from sidelane.model.worker_request import WorkerAction
 from sidelane.processes.child import SIDELANE, exit_with_parent
 from sidelane.processes.group_main import become_parent
 from sidelane.processes.logs import log_to_stderr
@@ -135,6 +136,8 @@ async def _run(lane: Sidelane, options: WorkerFlags, slots: Slots | None, child:
         )
         if options.development:
             worker.log_jobs()
+        if child.report is not None:
+            worker.instructions.restart = lambda: None  # the parent replaces it when a report says so
         facts = {
             "store": redact_url(lane.settings.store), "queues": _queues(worker, strict=options.strict), "tasks": task_names(worker),
             "consumers": ", ".join(f"{consumer.name} ({consumer.endpoint})" for consumer in lane.consumers),
@@ -167,7 +170,10 @@ def _keep_figures(lane: Sidelane, worker: Worker) -> Callable[[], str]:
 def _report(worker: Worker) -> Report:
     info = worker.info()
     error = None if info.health == OK else info.health
-    return Report(ready=worker.can_claim, running=info.running, finished=worker.finished, error=error, worker=worker.id)
+    return Report(
+        ready=worker.can_claim, running=info.running, finished=worker.finished, error=error, worker=worker.id,
+        restart=info.request == WorkerAction.RESTART,
+    )  # fmt: skip
 
 
 def _total_slots(lane: Sidelane, queues: Slots | None) -> int | None:

@@ -7,11 +7,13 @@ from rich.live import Live
 from rich.text import Text
 
 from sidelane.admin.documents import batch_document
+from sidelane.admin.pauses import pause_text
 from sidelane.cli.output.console import output, print_json_line, stderr, write
 from sidelane.cli.output.job_detail import follow_up_label
 from sidelane.cli.output.states import DOTS, STYLES
 from sidelane.cli.output.tables import facts_grid
 from sidelane.cli.output.time_format import duration, relative_time, timestamp
+from sidelane.client.pauses import Pause
 from sidelane.model.batch import BatchRecord
 
 MAX_BAR, MIN_BAR = 40, 10
@@ -63,7 +65,7 @@ class BatchProgress:
         return Text() if record is None else batch_line(record, time.time(), self._console.width)
 
 
-def print_batch(record: BatchRecord) -> None:
+def print_batch(record: BatchRecord, pause: Pause | None) -> None:
     """Print the progress of a batch."""
     console, now = output(), time.time()
     write(console, Text.assemble("Batch ", (record.id, "bold"), "  ", batch_state(record)))
@@ -71,6 +73,7 @@ def print_batch(record: BatchRecord) -> None:
     facts = [
         ("user", record.spec.user or ""),
         ("submitted", f"{relative_time(record.submitted, now)}  ({timestamp(record.submitted)})"),
+        ("paused", (pause_text(pause, now) or "yes") if record.paused else ""),
         ("sealed", "yes" if record.sealed else "no: jobs may be added"),
         ("ended", "" if record.ended is None else f"{relative_time(record.ended, now)}  ({timestamp(record.ended)})"),
         ("took", "" if record.ended is None else duration(record.ended - record.submitted)),
@@ -92,7 +95,9 @@ def batch_line(record: BatchRecord, now: float, width: int) -> Text:
 
 
 def batch_state(record: BatchRecord) -> Text:
-    """Return a batch's state, coloured."""
+    """Return a batch's state, coloured; "paused" while its jobs do not start."""
+    if record.paused and record.ended is None:
+        return Text("‖ paused", "bold yellow")
     return Text(f"{DOTS[record.state]} {record.state}", STYLES[record.state])
 
 

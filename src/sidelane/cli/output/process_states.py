@@ -9,7 +9,7 @@ def health_text(health: str) -> Text:
     """Return a process's health, coloured."""
     if health == OK:
         return Text("● ok", "green")
-    return Text(f"● {health}", "yellow" if health.startswith("draining") else "red")
+    return Text(f"● {health}", "yellow" if health.startswith("drain") else "red")
 
 
 def load_text(worker: WorkerInfo) -> Text:

@@ -28,7 +28,9 @@ def queue_detail(console: Console, queue: QueueOverview, line: Line) -> Renderab
     facts.add_row("queue", Text(stats.name, "bold"))
     facts.add_row("state", Text("‖ paused", "bold yellow") if stats.paused else Text("● open", "green"))
     facts.add_row(
-        "waiting", f"{stats.ready:,} ready, {stats.waiting_for_limit:,} at a limit, {stats.delayed:,} not due"
+        "waiting",
+        f"{stats.ready:,} ready, {stats.waiting_for_limit:,} at a limit, {stats.delayed:,} not due"
+        + (f", {stats.waiting_for_batch:,} of paused batches" if stats.waiting_for_batch else ""),
     )
     facts.add_row("wait", _wait(queue))
     facts.add_row("running", f"{stats.running:,} of {queue.slots:,} slots")

@@ -11,6 +11,7 @@ STYLES: dict[str, str] = {
     JobView.SCHEDULED: "yellow",
     JobView.RETRYING: "yellow",
     JobView.WAITING_FOR_LIMIT: "magenta",
+    JobView.PAUSED: "magenta",
     JobView.RUNNING: "bold cyan",
     JobView.DISPATCHED: "bold cyan",
     JobView.CANCELLING: "magenta",

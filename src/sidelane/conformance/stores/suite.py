@@ -31,6 +31,7 @@ from sidelane.conformance.stores.limits_replace import ReplacingLimits
 from sidelane.conformance.stores.log_records import LogRecords
 from sidelane.conformance.stores.maintenance import DatabaseCare
 from sidelane.conformance.stores.notifications import Notifications, SubscriptionWaits
+from sidelane.conformance.stores.paused_batches import PausedBatches
 from sidelane.conformance.stores.processes import Processes
 from sidelane.conformance.stores.queries import JobQueries, QueuePositions, Statistics
 from sidelane.conformance.stores.queue_waits import HeadWaits, RunningJobs, WaitingTasks
@@ -97,6 +98,7 @@ class OneConnection(
     BatchMembers,
     BatchCompletion,
     BatchRetention,
+    PausedBatches,
     ScheduleDefinitions,
     ScheduleTicks,
     CascadingCancellation,

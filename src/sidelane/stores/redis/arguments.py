@@ -33,10 +33,10 @@ from sidelane.stores.contract import REQUEST_RETENTION
 from sidelane.stores.serialization import dump_batch, dump_limits, dump_problem, dump_spec, dump_usage, dumps
 from sidelane.stores.validation import valid_outcome
 
-CODES = {State.QUEUED: "012", State.RUNNING: "3", State.SUCCEEDED: "4", State.FAILED: "5", State.CANCELLED: "6"}
-DELAYED = 1
-_REMOVED = "7"  # not a state: a follow-up that waits for the job's removal
-STATES = (State.QUEUED, State.QUEUED, State.QUEUED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
+CODES = {State.QUEUED: "0123", State.RUNNING: "4", State.SUCCEEDED: "5", State.FAILED: "6", State.CANCELLED: "7"}
+DELAYED, PAUSED = 1, 3
+_REMOVED = "8"  # not a state: a follow-up that waits for the job's removal
+STATES = (*(State.QUEUED,) * 4, State.RUNNING, State.SUCCEEDED, State.FAILED, State.CANCELLED)
 
 Argument = str | int | float
 

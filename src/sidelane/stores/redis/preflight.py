@@ -7,7 +7,7 @@ from sidelane.stores.redis.connection import Server
 from sidelane.stores.redis.discovery import read_info
 
 MIN_VERSION = (7, 0)
-SCHEMA = 8
+SCHEMA = 9
 
 
 class ServerInfo(NamedTuple):

@@ -37,7 +37,7 @@ from sidelane.stores.problems import (
     removed_before,
     unique_taken,
 )
-from sidelane.stores.redis.arguments import DELAYED, STATES, ascii_lower
+from sidelane.stores.redis.arguments import DELAYED, PAUSED, STATES, ascii_lower
 from sidelane.stores.serialization import (
     dump_problem,
     dumps,
@@ -147,6 +147,7 @@ def _record(answer: Sequence[Any], row: Row) -> JobRecord:
         ended=_time(row.ended),
         cancel_requested=row.cancel_requested,
         waiting_for_limit=row.blocked_by.partition(":")[2] if row.blocked_by else None,
+        waiting_for_batch=row.state == PAUSED,
         worker=row.worker if state is State.RUNNING and row.worker else None,
         last_worker=row.worker or None,
         release=row.release,
@@ -258,7 +259,7 @@ def requeued_of(answer: Any) -> JobRecord | Rejection | None:
 
 def batch_record_of(answer: Sequence[Any]) -> BatchRecord:
     """Decode the reply of `batches.lua`."""
-    text, submitted, sealed, total, succeeded, failed, cancelled, ends, ended = answer
+    text, submitted, sealed, total, succeeded, failed, cancelled, ends, ended, paused = answer
     return BatchRecord(
         spec=load_batch(text),
         submitted=float(submitted),
@@ -269,6 +270,7 @@ def batch_record_of(answer: Sequence[Any]) -> BatchRecord:
         cancelled=cancelled,
         ends=ends,
         ended=time_of(ended),
+        paused=bool(paused),
     )
 
 
@@ -342,13 +344,14 @@ def journal_entries_of(answer: Sequence[Any]) -> list[JournalEntry]:
 
 
 def stats_of(answer: Sequence[Any]) -> QueueStats:
-    name, paused, ready, delayed, blocked, running, oldest, rate, head_wait, isolated, tasks = answer
+    name, paused, ready, delayed, blocked, of_paused, running, oldest, rate, head_wait, isolated, tasks = answer
     return QueueStats(
         name=name,
         paused=bool(paused),
         ready=ready,
         delayed=delayed,
         waiting_for_limit=blocked,
+        waiting_for_batch=of_paused,
         running=running,
         oldest=time_of(oldest),
         rate=float(rate),

@@ -219,6 +219,10 @@ class RedisStore:
         answer = await self._server.run("get_batch", batch_id)
         return answer and replies.batch_record_of(answer)
 
+    async def pause_batch(self, batch_id: str, paused: bool = True) -> BatchRecord | None:
+        answer = await self._server.run("pause_batch", batch_id, int(paused))
+        return answer and replies.batch_record_of(answer)
+
     async def upsert_schedule(self, schedule: Schedule) -> None:
         check_schedule(schedule)
         await self._server.run("upsert_schedule", schedule.name, dump_schedule(schedule), *schedule.aliases)

@@ -75,7 +75,7 @@ def _existing(tx: Transaction, batch_id: str) -> BatchRecord:
 
 
 def _record(found: tuple[Any, ...]) -> BatchRecord:
-    spec, submitted, sealed, total, succeeded, failed, cancelled, ends, ended = found
+    spec, submitted, sealed, total, succeeded, failed, cancelled, ends, ended, paused = found
     return BatchRecord(
         spec=load_batch(spec),
         submitted=submitted,
@@ -86,4 +86,5 @@ def _record(found: tuple[Any, ...]) -> BatchRecord:
         cancelled=cancelled,
         ends=ends,
         ended=ended,
+        paused=paused == 1,
     )

@@ -3,7 +3,7 @@
 
 -- :record
 -- Parameters: id. Row in the order that `batches._record` unpacks.
-SELECT spec, submitted, sealed, total, succeeded, failed, cancelled, ends, ended FROM batches WHERE id = ?
+SELECT spec, submitted, sealed, total, succeeded, failed, cancelled, ends, ended, paused FROM batches WHERE id = ?
 
 -- :open
 -- Parameters: id, spec, retention, now.

@@ -14,7 +14,7 @@ from sidelane.model.errors import ConfigurationError, StoreMisconfigured, StoreU
 from sidelane.stores.sqlite.errors import translate_errors
 
 MIN_VERSION = (3, 51, 3)  # older ones can corrupt a WAL file that several processes write ("WAL reset" bug)
-SCHEMA = 10
+SCHEMA = 11
 APPLICATION_ID = 0x53_44_4C_4E  # "SDLN", in the header of the file
 
 BUSY_TIMEOUT = 5.0  # seconds to wait for a lock of another process

@@ -11,7 +11,17 @@ from sidelane.model.transition import Change, dump_transition
 from sidelane.stores.problems import DEADLINE_PASSED, NOT_STARTED_IN_TIME, WORKERS_LOST
 from sidelane.stores.serialization import dump_problem
 from sidelane.stores.sqlite import batches, blocked_jobs, enqueue, fair_queue, follow_ups, history, limits
-from sidelane.stores.sqlite.rows import BLOCKED, CODES, NULL, READY, RUNNING, Row, attempt_transitions, row_by_seq
+from sidelane.stores.sqlite.rows import (
+    BLOCKED,
+    CODES,
+    NULL,
+    PAUSED,
+    READY,
+    RUNNING,
+    Row,
+    attempt_transitions,
+    row_by_seq,
+)
 from sidelane.stores.sqlite.sql import Transaction, statements
 
 SQL = statements(__file__)
@@ -30,6 +40,7 @@ class Finish:
 
 CANCELLED = Finish(State.CANCELLED)
 
+_WAITS = {BLOCKED: Count.LIMIT_WAIT_MS, PAUSED: Count.PAUSE_WAIT_MS}
 _ENDS = {State.SUCCEEDED: Count.SUCCEEDED, State.FAILED: Count.FAILED, State.CANCELLED: Count.CANCELLED}
 
 
@@ -43,8 +54,8 @@ def finish_job(tx: Transaction, row: Row, finish: Finish, *, finished_nonce: str
     history.count(tx, row.series, _ENDS[finish.state])
     if row.state == RUNNING:
         history.count_attempt(tx, row)
-    elif row.state == BLOCKED and row.blocked_at is not None:
-        history.count(tx, row.series, Count.LIMIT_WAIT_MS, milliseconds(tx.now - row.blocked_at))
+    elif row.blocked_at is not None and row.state in _WAITS:
+        history.count(tx, row.series, _WAITS[row.state], milliseconds(tx.now - row.blocked_at))
     if finish.problem is not None or finish.result not in (None, NULL):
         result = None if finish.result is None else escape_surrogates(finish.result)
         tx.execute(SQL.insert_result, row.seq, result, finish.problem and dump_problem(finish.problem))

@@ -21,13 +21,14 @@ NULL: Final = "null"
 SUCCEEDED: Final = 3
 _DUE, _NONCE = 36, 42  # indexes in a row of the statement `record`
 
+PAUSED: Final = -2
 BLOCKED: Final = -1
 READY: Final = 0
 DELAYED: Final = 1
 RUNNING: Final = 2
 CODES: Final = {State.SUCCEEDED: SUCCEEDED, State.FAILED: 4, State.CANCELLED: 5}
 STATES: Final = {
-    BLOCKED: State.QUEUED, READY: State.QUEUED, DELAYED: State.QUEUED, RUNNING: State.RUNNING,
+    PAUSED: State.QUEUED, BLOCKED: State.QUEUED, READY: State.QUEUED, DELAYED: State.QUEUED, RUNNING: State.RUNNING,
     **{code: state for state, code in CODES.items()},
 }  # fmt: skip
 
@@ -179,6 +180,7 @@ def record(found: tuple[Any, ...], history: tuple[Failure, ...] = ()) -> JobReco
         ended=ended,
         cancel_requested=bool(cancel_requested),
         waiting_for_limit=blocked_by if state == BLOCKED else None,
+        waiting_for_batch=state == PAUSED,
         worker=worker if state == RUNNING else None,
         last_worker=worker,
         release=release,

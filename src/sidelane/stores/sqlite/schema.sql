@@ -1,4 +1,4 @@
--- Schema 10. Applied once, in one transaction, to an empty file.
+-- Schema 11. Applied once, in one transaction, to an empty file.
 --
 -- Columns that change with every step are in the small rows of `jobs`. Columns that never change (`specs`) or may be large (`results`,
 -- `events`, `failures`) have separate tables, so that a step rewrites little. Times are seconds since 1970, durations seconds.
@@ -15,8 +15,8 @@ CREATE TABLE jobs (
     unique_key       TEXT,
     parent           TEXT,
     batch            TEXT,
-    state            INTEGER NOT NULL,        -- -1 blocked, 0 ready, 1 delayed until `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
-    due              REAL NOT NULL,           -- state 1: not before; states 0 and -1: ready since
+    state            INTEGER NOT NULL,        -- -2 paused, -1 blocked, 0 ready, 1 delayed until `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
+    due              REAL NOT NULL,           -- state 1: not before; states 0 and less: ready since
     delay            REAL,                    -- the duration that `due` was computed from, if any
     attempt          INTEGER NOT NULL DEFAULT 0,
     failures         INTEGER NOT NULL DEFAULT 0,
@@ -52,7 +52,7 @@ CREATE TABLE jobs (
     series           INTEGER NOT NULL,        -- that its next end is counted in: of its newest attempt, else of its submission
     first_event      REAL,                    -- times of the first and last events of its newest attempt
     last_event       REAL,
-    blocked_at       REAL,                    -- state -1: since when it waits for the limit
+    blocked_at       REAL,                    -- state -1: since when it waits for the limit; state -2: for its paused batch
     release          TEXT NOT NULL DEFAULT '', -- of the worker of its newest attempt
     transitions      TEXT NOT NULL DEFAULT '', -- as `model.transition` reads them; the newest attempt's start is not among them
     input_tokens     INTEGER NOT NULL DEFAULT 0,   -- what its attempts used
@@ -65,6 +65,8 @@ CREATE INDEX jobs_ready ON jobs (queue, isolated, priority, user, seq, task, ver
 CREATE INDEX jobs_isolated ON jobs (queue, task, version) WHERE state = 0 AND isolated = 1;
 CREATE INDEX jobs_blocked ON jobs (blocked_by, priority DESC, seq) WHERE state = -1;
 CREATE INDEX jobs_blocked_in_queue ON jobs (queue, blocked_by) WHERE state = -1;
+CREATE INDEX jobs_paused ON jobs (batch, priority DESC, seq) WHERE state = -2;
+CREATE INDEX jobs_paused_in_queue ON jobs (queue) WHERE state = -2;
 CREATE INDEX jobs_unblocked ON jobs (blocked_by) WHERE state = 0 AND blocked_by IS NOT NULL;
 CREATE INDEX jobs_due ON jobs (queue, due) WHERE state = 1;
 CREATE INDEX jobs_running ON jobs (worker, claim_request) WHERE state = 2;
@@ -226,8 +228,10 @@ CREATE TABLE batches (
     cancelled INTEGER NOT NULL DEFAULT 0,
     ends      INTEGER NOT NULL DEFAULT 0,
     ended     REAL,
-    remove_at REAL                            -- null: sealed and unfinished
+    remove_at REAL,                           -- null: sealed and unfinished
+    paused    INTEGER                         -- 1: its jobs do not start; 0: it was resumed, and some jobs are still paused
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX batches_paused ON batches (paused) WHERE paused IS NOT NULL;
 CREATE INDEX batches_remove ON batches (remove_at) WHERE remove_at IS NOT NULL;
 
 -- Cancelled jobs with children to cancel. Follow-up jobs of the cancellation are newer and are not cancelled.

@@ -30,6 +30,7 @@ from sidelane.stores.sqlite.executor import ReadExecutor, WriteExecutor
 from sidelane.stores.sqlite.health import durability_warnings
 from sidelane.stores.sqlite.limit_overrides import overrides
 from sidelane.stores.sqlite.notifications import Notifier, Version, versions_of
+from sidelane.stores.sqlite.paused_batches import pause_batch
 from sidelane.stores.sqlite.sql import Transaction
 from sidelane.stores.sqlite.verbs.claim import claim
 from sidelane.stores.sqlite.verbs.finish import finish
@@ -194,6 +195,9 @@ class SqliteStore:
 
     async def get_batch(self, batch_id: str) -> BatchRecord | None:
         return await self._read(get_batch, batch_id)
+
+    async def pause_batch(self, batch_id: str, paused: bool = True) -> BatchRecord | None:
+        return await self._writer.call(pause_batch, batch_id, paused)
 
     async def upsert_schedule(self, schedule: Schedule) -> None:
         await self._writer.call(upsert_schedule, schedule)

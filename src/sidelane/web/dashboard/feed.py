@@ -61,7 +61,7 @@ class Feed:
         try:
             stats, workers = await self._reads.stats(), await self._reads.workers()
             found[QUEUES] = [(each.name, each.paused, each.queued, each.running) for each in stats]
-            found[WORKERS] = [(each.id, each.running, each.health) for each in workers]
+            found[WORKERS] = [(each.id, each.running, each.health, each.request) for each in workers]
             found[JOBS] = found[QUEUES], await self._newest_job()
             found[BULK] = self._looks if any(each.name == BULK_QUEUE and each.running for each in stats) else None
             if self._looks % SLOW_EVERY == 0:

@@ -1,4 +1,4 @@
-"""The form that pauses a queue or a task: its fields `reason` and `for`, a duration such as "2h", both of which may be empty."""
+"""The form that pauses a queue, a task or a batch. The fields `reason` and `for`, a duration such as "2h", may be empty."""
 
 from sidelane.admin.pauses import MAX_PAUSE, PauseRequest
 from sidelane.model.durations import DAY, duration_of

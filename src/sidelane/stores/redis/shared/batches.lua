@@ -4,6 +4,7 @@
 --                                  are at TOTAL + 1 to TOTAL + 3
 --       batch_spec:<batch>         the spec, JSON text
 --       batch_follow_ups:<batch>   its follow-ups, in the format of a job's
+--       paused_batches             set: batches whose jobs do not start
 --       prune_batches              zset: batches without unfinished jobs by the end of their retention
 
 -- A finished job is counted at TOTAL + state - RUNNING.
@@ -55,7 +56,7 @@ local function batch_reply(id)
   local batch = batch_of(id)
   return batch and {
     text_of('batch_spec:', id), float_text(batch[BATCH_SUBMITTED]), batch[SEALED] and 1 or 0, batch[TOTAL], batch[TOTAL + 1], batch[TOTAL + 2],
-    batch[TOTAL + 3], batch[BATCH_ENDS], float_text(batch[BATCH_ENDED]),
+    batch[TOTAL + 3], batch[BATCH_ENDS], float_text(batch[BATCH_ENDED]), call('SISMEMBER', PREFIX .. 'paused_batches', id),
   }
 end
 

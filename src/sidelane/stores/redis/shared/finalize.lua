@@ -1,5 +1,5 @@
 -- Finishes jobs. One step covers the state, the end event's number, freed limits and follow-ups, whatever ends the job (rules 8 and 9).
--- Needs: enqueue, blocked_jobs, event_log.
+-- Needs: enqueue, blocked_jobs, paused_batches, event_log.
 -- Exports: ended_jobs, finish_job, record_failure, record_worker_loss, fail_expired, continue_cascades, cancel_job
 --
 -- Keys: cascades                  set: cancelled jobs with children that are still to be cancelled
@@ -98,6 +98,8 @@ local function remove_from_state(id, row)
     call('ZREM', PREFIX .. 'delayed:' .. row[QUEUE], id)
   elseif row[STATE] == BLOCKED then
     remove_blocked(id, row)
+  elseif row[STATE] == PAUSED then
+    remove_paused(id, row)
   else
     end_attempt(id, row)
   end

@@ -2,7 +2,7 @@
 -- Needs: queues, fair_queue.
 -- Exports: queue_depths, isolated_count
 --
--- Keys: running, running_users:<queue>, blocked_in, priorities:<queue>, delayed:<queue>, isolated:<queue>, and those of queues and fair_queue.
+-- Keys: running, running_users:<queue>, blocked_in, paused_in, priorities:<queue>, delayed:<queue>, isolated:<queue>, and those of queues and fair_queue.
 
 local MAX_FIRST_JOBS = 200 -- users of a queue whose first jobs are read
 
@@ -75,6 +75,7 @@ local function queue_depths(queue)
     ready = ready,
     delayed = call('ZCARD', PREFIX .. 'delayed:' .. queue),
     blocked = tonumber(call('HGET', PREFIX .. 'blocked_in', queue)) or 0,
+    paused = tonumber(call('HGET', PREFIX .. 'paused_in', queue)) or 0,
     running = running,
     head_wait = since and not state.paused and math.max(0, NOW - math.max(since, state.resumed_at)) or nil,
     tasks = tasks,

@@ -36,6 +36,7 @@ local function prune_batches(limit)
     if not changed_batches[id] then -- otherwise a job has just joined it
       call('UNLINK', PREFIX .. 'batch_counts:' .. id, PREFIX .. 'batch_spec:' .. id, PREFIX .. 'batch_follow_ups:' .. id)
       call('ZREM', PREFIX .. 'prune_batches', id)
+      call('SREM', PREFIX .. 'paused_batches', id)
       batches[id] = false
     end
   end

@@ -1,4 +1,5 @@
 -- Rows: the part of a job that the verbs decide by, one packed list under `job:<id>`. Needs: prelude.
+-- Exports: rows, packed_rows, changed_rows, texts, prune_times, wake_workers, on_commit, user_key_index, row_of, read_rows, save_row, set_text, text_of, set_inline_text, result_of, zadd_on_commit, notify, notify_job, is_lease_valid, count_running, remove_lease, record_timer, commit
 --
 -- A script reads each row once. It writes all changed rows in `commit`, in one MSET, and publishes the hints.
 --
@@ -16,11 +17,11 @@
 --
 -- LOG_SPACE is the number of bytes that the log may still grow by; false: the log is truncated.
 -- ORDINAL is how many events of the newest attempt are in the log, and LOGGED how many of these are log records.
--- DUE is when a ready job became so, and when a limit blocked a blocked one. WORKER is that of the newest attempt, while it
+-- DUE is when a ready job became so, and when a limit blocked a blocked one or a claim found that its batch is paused. WORKER is that of the newest attempt, while it
 -- runs and if it ended the job. RELEASE is that of the worker of the newest attempt; '' before the first. USAGE is what its
 -- attempts used: a list of input tokens, output tokens and millionths of a currency's unit.
 --
--- `Row` in replies.py has the same order of fields.
+-- `Row` in replies.py has the same order of fields. `wake_workers` is set in wake_workers.lua.
 
 local SEQUENCE, STATE, QUEUE, PRIORITY, USER, TASK, VERSION, KEY, UNIQUE, PARENT = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 local MAX_WORKER_LOSSES, RETENTION, EXPIRES, DEADLINE, ABANDON_AFTER, HAS_FOLLOW_UPS = 11, 12, 13, 14, 15, 16
@@ -33,8 +34,8 @@ local RELEASE, FIRST_EVENT, LAST_EVENT, TRANSITIONS, USAGE, LOGGED = 51, 52, 53,
 
 local MAX_INLINE_SIZE = 256 -- bytes of a text
 
-local READY, DELAYED, BLOCKED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5, 6
-local REMOVED = 7 -- not a state, but a follow-up may wait for it
+local READY, DELAYED, BLOCKED, PAUSED, RUNNING, SUCCEEDED, FAILED, CANCELLED = 0, 1, 2, 3, 4, 5, 6, 7
+local REMOVED = 8 -- not a state, but a follow-up may wait for it
 
 local rows = {}
 local packed_rows = {} -- the rows as stored; those of changed rows are valid after `commit`
@@ -46,7 +47,6 @@ local changed_topics = {}
 local changed_jobs = {}
 local zadd_members = {}
 local prune_times = {}
-local wake_workers -- set in wake_workers.lua
 local on_commit = {} -- functions that `commit` calls, the last first, because it may add work for the earlier ones
 
 -- Return the name of the index of a user's jobs with a key.

@@ -1,5 +1,5 @@
 -- cancel: end queued jobs at once, and ask running ones to stop.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, job_reply
 -- Flags: allow-oom
 --
 -- Keys: those of finalize.

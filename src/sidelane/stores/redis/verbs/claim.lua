@@ -1,17 +1,17 @@
 -- claim: start ready jobs, each under a new lease.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, fair_selection, throughput, workers, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, fair_selection, throughput, workers, job_reply
 -- Flags: allow-oom
 --
--- Keys: those of finalize, blocked_jobs, fair_selection, wake_workers, throughput and workers, and
+-- Keys: those of finalize, blocked_jobs, paused_batches, fair_selection, wake_workers, throughput and workers, and
 --       claim:<worker>:<request>  the ids and nonces this request received, for as long as it may be repeated
 -- Arguments: worker, its release, request, limit, lease, whether it takes isolated jobs (and no others), count of tasks (-1: any), then name and
 --            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': none), count of
 --            queues without free slots, then each.
--- Returns: whether to call again (more jobs were expired or blocked than one call handles), seconds until the next delayed job is due
+-- Returns: whether to call again (more jobs were expired, paused or blocked than one call handles), seconds until the next delayed job is due
 --          ('-': none), the time, whether an isolated job waits that was not asked for, the ids of jobs that expired instead, the last
 --          pauses that jobs waited for (queue, begin and end of each; false: the claim is repeated), and the reply of each job.
 
-local MAX_BLOCKED = 200 -- due, expired or blocked jobs that one call handles
+local MAX_BLOCKED = 200 -- due, expired, paused, resumed or blocked jobs that one call handles
 local MIN_RATE_UNBLOCKS = 20 -- minimum of rates that a claim unblocks
 
 local worker, release, request, limit, lease = next_arg(), next_arg(), next_arg(), next_number(), next_number()
@@ -28,10 +28,15 @@ local reply = { 0, '-', float_text(NOW), 0, ended_jobs, false }
 local claimed = {}
 local claimed_in = {}
 local block_budget = MAX_BLOCKED
+local batches_are_paused = any_batch_is_paused()
 
--- Start a job if no limit is full, otherwise block it. The job is in no queue any more.
+-- Start a job if its batch is not paused and no limit is full, otherwise pause or block it. The job is in no queue any more.
 local function may_start(id)
   local row = row_of(id)
+  if batches_are_paused and has_paused_batch(row) then
+    pause_job(id, row)
+    return false
+  end
   local full = full_limit(row)
   if full then
     block(id, row, full)
@@ -48,7 +53,7 @@ end
 -- Return how a claim treats a kind of jobs.
 local function kind_filter(i, limited, version, task)
   local open = knows_task(version, task) and (i == 'i') == isolated
-  return { open = open, isolated = i == 'i', version = version, task = task, may_start = limited == 'l' and may_start }
+  return { open = open, isolated = i == 'i', version = version, task = task, may_start = (limited == 'l' or batches_are_paused) and may_start }
 end
 
 -- Return true if a queue has a ready isolated job that this worker can run.
@@ -142,7 +147,7 @@ local function claim_id(id)
   else
     call('ZREM', PREFIX .. 'delayed:' .. row[QUEUE], id)
   end
-  if not (row[LIMITS] and #limits_of(row).starting > 0) or may_start(id) then
+  if may_start(id) then
     start_attempts({ id })
     record_starts(row[QUEUE], 1)
   end
@@ -193,6 +198,7 @@ if repeated then
 end
 
 unblock_rates(math.min(math.max(limit, MIN_RATE_UNBLOCKS), MAX_BLOCKED))
+resume_jobs(MAX_BLOCKED)
 if fail_expired(MAX_BLOCKED) == MAX_BLOCKED then
   commit()
   reply[1] = 1

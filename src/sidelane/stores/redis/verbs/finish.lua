@@ -1,5 +1,5 @@
 -- finish: end attempts. One step covers the outcome, the last entries and the follow-ups.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize
 -- Flags: allow-oom
 --
 -- Keys: those of finalize.

@@ -1,5 +1,5 @@
 -- seal_batch: close a batch to new jobs. It finishes if none of its jobs is unfinished.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize
 -- Flags: allow-oom
 --
 -- Keys: those of batches and finalize.

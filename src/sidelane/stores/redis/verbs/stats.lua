@@ -3,7 +3,7 @@
 -- Flags: no-writes
 --
 -- Keys: those of queue_depths and throughput.
--- Returns for each queue: name, paused, ready, delayed, blocked, running, seconds since its oldest ready job became so ('-': none),
+-- Returns for each queue: name, paused, ready, delayed, blocked, paused jobs, running, seconds since its oldest ready job became so ('-': none),
 --          starts per second, seconds that the first job has waited longest ('-': none), ready isolated jobs, and a list of tasks, each
 --          with the newest version that a first job needs.
 
@@ -36,8 +36,8 @@ for _, queue in ipairs(call('HKEYS', PREFIX .. 'queues')) do
   end
   local waiting_time = oldest and float_text(math.max(0, NOW - oldest)) or '-'
   replies[#replies + 1] = {
-    queue, is_paused(queue) and 1 or 0, depths.ready, depths.delayed, depths.blocked, depths.running, waiting_time,
-    float_text(start_rate(queue)), float_text(depths.head_wait), isolated_count(queue), tasks,
+    queue, is_paused(queue) and 1 or 0, depths.ready, depths.delayed, depths.blocked, depths.paused, depths.running,
+    waiting_time, float_text(start_rate(queue)), float_text(depths.head_wait), isolated_count(queue), tasks,
   }
 end
 return replies

@@ -1,7 +1,7 @@
 -- submit: store new jobs durably. Each is answered with the new job, the existing one, or the reason for its rejection.
--- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, throughput, job_reply
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, throughput, job_reply
 --
--- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in,
+-- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in, paused_in,
 --       tombstone_users.
 -- Arguments: count, then for each a list: id, spec, list of 23 fields, maximum of queued jobs in its queue (nil: none).
 -- Returns: the time, and for each: the sequence of a new job that is ready; sequence and due time of a delayed one; sequence and job
@@ -13,10 +13,13 @@ local MAX_REPLACED = 200 -- older jobs that one script cancels
 
 local queued_counts, replaced_extra = {}, 0
 
--- Count the queued jobs of a queue: ready, delayed and blocked.
+-- Count the queued jobs of a queue: ready, delayed, blocked and paused.
 local function count_queued(queue)
   if not queued_counts[queue] then
-    local count = call('ZCARD', PREFIX .. 'delayed:' .. queue) + (tonumber(call('HGET', PREFIX .. 'blocked_in', queue)) or 0)
+    local count = call('ZCARD', PREFIX .. 'delayed:' .. queue)
+    for _, key in ipairs({ 'blocked_in', 'paused_in' }) do
+      count = count + (tonumber(call('HGET', PREFIX .. key, queue)) or 0)
+    end
     for _, priority in ipairs(call('ZRANGE', PREFIX .. 'priorities:' .. queue, 0, -1)) do
       count = count + ready_count(bucket_of(queue, priority))
     end

@@ -1,8 +1,8 @@
 -- sweep: do the work of time. Any process may call it at any time (rules 5, 6, 7 and 11).
--- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, event_log, finalize, workers, lease_expiry, retention, queue_depths, history_upkeep
+-- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, workers, lease_expiry, retention, queue_depths, history_upkeep
 -- Flags: allow-oom
 --
--- Keys: those of finalize, blocked_jobs, lease_expiry, retention and history_upkeep, schedule_ticks, and in the hash `meta`: last_sweep,
+-- Keys: those of finalize, blocked_jobs, paused_batches, lease_expiry, retention and history_upkeep, schedule_ticks, and in the hash `meta`: last_sweep,
 --       the time of the last sweep; expire_after, when leases may expire.
 -- Arguments: lease, limit.
 -- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, the seconds until a
@@ -53,6 +53,7 @@ delete_ended_overrides()
 spend(check_changed_limits(budget))
 spend(unblock_rates(budget))
 spend(sweep_limits(budget))
+spend(resume_jobs(budget))
 for _, id in ipairs(call('SRANDMEMBER', PREFIX .. 'limit_ids', MAX_CHECKED_LIMITS)) do
   if call('EXISTS', PREFIX .. 'slots:' .. id, PREFIX .. 'rate:' .. id, PREFIX .. 'blocked:slots:' .. id, PREFIX .. 'blocked:rate:' .. id) == 0 then
     call('SREM', PREFIX .. 'limit_ids', id)

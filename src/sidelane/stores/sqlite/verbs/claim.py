@@ -7,7 +7,7 @@ from sidelane.model.ids import new_epochs, new_nonces
 from sidelane.model.limit import LimitHit
 from sidelane.model.transition import Change, dump_transition
 from sidelane.model.worker import Claimed, ClaimRequest, Claims
-from sidelane.stores.sqlite import blocked_jobs, fair_queue, history, limits
+from sidelane.stores.sqlite import blocked_jobs, fair_queue, history, limits, paused_batches
 from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.fair_queue import Candidate, FairSelection, UserQueue
 from sidelane.stores.sqlite.finalize import expire
@@ -18,7 +18,7 @@ from sidelane.stores.sqlite.throughput import count_starts
 
 SQL = statements(__file__)
 
-_MAX_SKIPPED = 200  # jobs that one claim promotes, expires or blocks
+_MAX_SKIPPED = 200  # jobs that one claim promotes, expires, pauses or blocks
 
 
 def claim(tx: Transaction, request: ClaimRequest) -> Claims:
@@ -26,6 +26,7 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
     claimed_before = [seq for (seq,) in tx.all(SQL.claimed_before, request.worker, request.request)]
     if claimed_before:
         return Claims(tuple(_claimed(tx, started_job(tx, seq)) for seq in claimed_before))
+    paused_batches.resume_jobs(tx)
     claim, ended_before = _Claim(tx, request), len(tx.changes.ended)
     if request.ids:
         claim.take_ids(request.ids)
@@ -40,7 +41,10 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
 
 
 class _Claim:
-    """One claim in progress. A claim is a filter for `FairSelection` that collects expired jobs and jobs that exceed a limit."""
+    """One claim in progress: a filter for `FairSelection`.
+
+    A claim collects the jobs that have expired, are in a paused batch, or exceed a limit.
+    """
 
     def __init__(self, tx: Transaction, request: ClaimRequest) -> None:
         self._tx = tx
@@ -51,6 +55,8 @@ class _Claim:
         self._tasks: dict[int, str] = {}  # by seq, of taken jobs
         self._expired: list[int] = []
         self._exceeding: list[tuple[int, LimitHit]] = []
+        self._has_paused_batches = paused_batches.any_is_paused(tx)
+        self._paused: list[int] = []  # jobs of paused batches
         self._skipped = 0
         self._pauses: dict[str, tuple[float, float]] = {}  # begin and end of the last pause by queue
         self._unblocked = dump_transition(Change.UNBLOCKED, tx.now)
@@ -62,6 +68,11 @@ class _Claim:
         if candidate.expires_at is not None and candidate.expires_at <= self._tx.now:
             if not self.exhausted:
                 self._expired.append(candidate.seq)
+                self._skipped += 1
+            return False
+        if self._has_paused_batches and paused_batches.is_paused(self._tx, candidate.seq):
+            if not self.exhausted:
+                self._paused.append(candidate.seq)
                 self._skipped += 1
             return False
         return not candidate.limit_flags & CHECKED_AT_START or self._is_within_limits(candidate.seq)
@@ -195,11 +206,13 @@ class _Claim:
         return not exceeded
 
     def _process_skipped(self) -> None:
-        """Finish expired jobs, and block those that exceed a limit."""
+        """Finish expired jobs, pause those of paused batches, and block those that exceed a limit."""
         self._capacity.flush()  # it may have found that the clock went back
         for seq in self._expired:
             expire(self._tx, seq)
         self._expired.clear()
+        paused_batches.pause_jobs(self._tx, self._paused)
+        self._paused.clear()
         blocked_jobs.block(self._tx, self._exceeding)
         self._exceeding.clear()
 

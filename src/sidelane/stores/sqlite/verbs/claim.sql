@@ -20,7 +20,7 @@ SELECT DISTINCT task, version FROM jobs INDEXED BY jobs_isolated WHERE state = 0
 -- :candidate
 -- Parameters: id, now. Row: queue, isolated, priority, user, seq, task, version, expires_at, limit_flags.
 SELECT queue, isolated, priority, user, seq, task, version, expires_at, limit_flags FROM jobs
- WHERE id = ?1 AND (state < 1 OR state = 1 AND due <= ?2)
+ WHERE id = ?1 AND (state IN (-1, 0) OR state = 1 AND due <= ?2)
 
 -- :start
 -- Parameters: seq, now, lease_expires, lease_duration, worker, request, position, nonce, epoch, series, release, transitions to add to

@@ -152,9 +152,20 @@ def stats(tx: Transaction) -> list[QueueStats]:
     """Count the unfinished jobs of every queue that ever had a job."""
     found = []
     running_by_user = {(queue, user): count for queue, user, count in tx.all(SQL.running_by_user)}
-    for name, paused, ready, delayed, blocked, running, since, starts, counted_at, isolated, resumed in tx.all(
-        SQL.stats
-    ):
+    for (
+        name,
+        paused,
+        ready,
+        delayed,
+        blocked,
+        of_paused,
+        running,
+        since,
+        starts,
+        counted_at,
+        isolated,
+        resumed,
+    ) in tx.all(SQL.stats):
         first_jobs = tx.all(SQL.first_in_line, name, _MAX_HEADS) if ready else []
         waits = [
             tx.now - max(resumed, head_since if user else due)
@@ -168,6 +179,7 @@ def stats(tx: Transaction) -> list[QueueStats]:
                 ready=ready,
                 delayed=delayed,
                 waiting_for_limit=blocked,
+                waiting_for_batch=of_paused,
                 running=running,
                 oldest=None if since is None else max(0.0, tx.now - since),
                 rate=rate_of(starts, counted_at, tx.now),

@@ -30,12 +30,13 @@ SELECT count(*) FROM (
 
 -- :stats
 -- The oldest ready job of a queue is the head of a user queue.
--- Rows: name, paused, ready, delayed, blocked, running, since when the oldest is ready, starts, counted_at, how many
+-- Rows: name, paused, ready, delayed, blocked, paused jobs, running, since when the oldest is ready, starts, counted_at, how many
 -- isolated ones are ready, when the queue was resumed last.
 SELECT q.name, q.paused,
        (SELECT count(*) FROM jobs INDEXED BY jobs_ready WHERE state = 0 AND queue = q.name),
        (SELECT count(*) FROM jobs INDEXED BY jobs_due WHERE state = 1 AND queue = q.name),
        (SELECT count(*) FROM jobs INDEXED BY jobs_blocked_in_queue WHERE state = -1 AND queue = q.name),
+       (SELECT count(*) FROM jobs INDEXED BY jobs_paused_in_queue WHERE state = -2 AND queue = q.name),
        coalesce(r.running, 0),
        (SELECT min(j.due) FROM user_queues u JOIN jobs j ON j.seq = u.head WHERE u.queue = q.name AND u.head IS NOT NULL),
        q.starts, q.counted_at,

@@ -22,6 +22,7 @@ SELECT sealed FROM batches WHERE id = ?
 SELECT (SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE state = 0 AND queue = ?1 LIMIT ?2))
      + (SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_due WHERE state = 1 AND queue = ?1 LIMIT ?2))
      + (SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_blocked_in_queue WHERE state = -1 AND queue = ?1 LIMIT ?2))
+     + (SELECT count(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_paused_in_queue WHERE state = -2 AND queue = ?1 LIMIT ?2))
 
 -- :replaced
 -- The oldest replaceable jobs of a limit that exceed its slots if a new job is added.

@@ -7,7 +7,7 @@ from sidelane.model.job import Failure
 from sidelane.model.worker import SweepResult
 from sidelane.stores.problems import NOT_ANSWERED, WORKER_LOST
 from sidelane.stores.serialization import load_worker
-from sidelane.stores.sqlite import blocked_jobs, history, limit_overrides
+from sidelane.stores.sqlite import blocked_jobs, history, limit_overrides, paused_batches
 from sidelane.stores.sqlite.enqueue import promote_due
 from sidelane.stores.sqlite.finalize import cancel_children, cancel_job, expire, lose_lease
 from sidelane.stores.sqlite.limits import clamp_rates
@@ -141,13 +141,15 @@ class _Sweep:
             self.more = True
 
     def unblock(self) -> None:
-        """Unblock jobs of limits whose numbers have changed, of rates that are due, and behind jobs that no worker claims."""
+        """Unblock jobs of changed limits, of rates that are due, and behind jobs that no worker claims. Resume jobs of batches."""
         limit_overrides.delete_ended(self._tx)
         if blocked_jobs.unblock_changed(self._tx, self._limit):
             self.more = True
         if blocked_jobs.unblock_due(self._tx, self._limit):
             self.more = True
         blocked_jobs.unblock_beyond_reserved(self._tx, self._limit)
+        if paused_batches.resume_jobs(self._tx, self._limit):
+            self.more = True
 
     def keep_history(self) -> None:
         """Roll up the history of past minutes, and sample the depth of queues."""

@@ -60,7 +60,7 @@ STACK: Final = "job.stack"
 """The right to ask for the stack of a job. This changes nothing, so it leaves no audit line."""
 
 STAGE_CLASSES: Final = {
-    Phase.QUEUED: "slot", Phase.WAITING_FOR_LIMIT: "wait", Phase.REPEATED: "lost", Phase.RUNNING: "run",
+    Phase.QUEUED: "slot", Phase.WAITING_FOR_LIMIT: "wait", Phase.PAUSED: "wait", Phase.REPEATED: "lost", Phase.RUNNING: "run",
 }  # fmt: skip
 
 _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-")
@@ -253,6 +253,8 @@ def _label(stage: Stage) -> Sentence:
     seconds, attempt = duration_text(stage.seconds), stage.attempt
     if stage.phase is Phase.WAITING_FOR_LIMIT:
         return sentence("limit {limit}, {time}", limit=stage.limit, time=seconds)
+    if stage.phase is Phase.PAUSED:
+        return sentence("batch paused, {time}", time=seconds)
     if attempt is None:
         return sentence("waited {time}", time=seconds)
     number = attempt.number

@@ -13,7 +13,7 @@ from fastapi import Response
 from sidelane.admin.documents import error_text
 from sidelane.admin.job_search import FoundJobs, search_jobs
 from sidelane.admin.jobs import JobFilter, JobView, job_view
-from sidelane.admin.timeline import Phase, time_spent
+from sidelane.admin.timeline import WAITS, Phase, time_spent
 from sidelane.model.durations import time_of
 from sidelane.model.job import MAX_TEXT, JobRecord, Query, State
 from sidelane.model.sentence import Sentence, sentence
@@ -117,7 +117,7 @@ async def _suggestions(view: View) -> Mapping[str, Sequence[str]]:
 
 def _row(record: JobRecord, now: float) -> Row:
     spent = time_spent(record, now)
-    waited = sum(spent.get(phase, 0.0) for phase in (Phase.QUEUED, Phase.WAITING_FOR_LIMIT))
+    waited = sum(spent.get(phase, 0.0) for phase in WAITS)
     ran = spent.get(Phase.RUNNING)
     failed = record.problem is not None or (record.failures and record.state is State.QUEUED)
     return Row(record, job_view(record, now), waited, ran, " ".join(error_text(record).split()) if failed else "")
