@@ -107,5 +107,5 @@ async def test_drained_worker_serves_no_queue_and_is_named(store: Store) -> None
     (queue,) = without_worker(await store.stats(), await store.workers())
     assert queue.name == "chat"
     found = {each.key: each for each in await findings(store)}
-    assert found["drained-workers"].sentence == "Worker chat-1 takes no jobs: drained by an operator"
+    assert str(found["drained-workers"].sentence) == "Worker chat-1 takes no jobs: drained by an operator"
     assert "sidelane workers resume chat-1" in found["drained-workers"].action.command

@@ -68,14 +68,26 @@ def drained_workers(facts: Facts) -> Iterator[Finding]:
     drained = sorted((each for each in facts.workers if each.request == WorkerAction.DRAIN), key=lambda each: each.name)
     if drained:
         names = [worker.name for worker in drained]
-        who = f"Worker {names[0]} takes" if len(names) == 1 else f"{len(names)} workers take"
         yield Finding(
             key="drained-workers",
             severity=Severity.INFO,
-            sentence=f"{who} no jobs: drained by an operator",
-            evidence=f"{_listed(names)}. Jobs that they still run: {sum(worker.running for worker in drained)}.",
+            sentence=counted(
+                len(names),
+                "Worker {name} takes no jobs: drained by an operator",
+                "{count} workers take no jobs: drained by an operator",
+                name=names[0],
+            ),
+            evidence=[
+                sentence(
+                    "{names}. Jobs that they still run: {count}.",
+                    names=_listed(names),
+                    count=sum(worker.running for worker in drained),
+                )
+            ],
             action=Action(
-                f"Resume {_listed(names)}", f"sidelane workers resume {shlex.join(names[:NAMED])}", "workers"
+                sentence("Resume {names}", names=_listed(names)),
+                f"sidelane workers resume {shlex.join(names[:NAMED])}",
+                "workers",
             ),
         )
 

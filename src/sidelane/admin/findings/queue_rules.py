@@ -167,13 +167,20 @@ def paused_batches(facts: Facts) -> Iterator[Finding]:
     """Yield the queues in which jobs of paused batches wait."""
     for queue in facts.queues:
         if queue.waiting_for_batch:
-            verb = "waits" if queue.waiting_for_batch == 1 else "wait"
             yield Finding(
                 key=f"paused-batches:{queue.name}",
                 severity=Severity.INFO,
-                sentence=f"{job_count(queue.waiting_for_batch)} of paused batches {verb} in queue {queue.name}",
-                evidence=f"Paused batches: {len(facts.paused_batches)}. Other jobs of the queue can start: {queue.ready:,}.",
-                action=Action("See which batches are paused", "sidelane batches list", "batches"),
+                sentence=counted(
+                    queue.waiting_for_batch,
+                    "1 job of paused batches waits in queue {queue}",
+                    "{count} jobs of paused batches wait in queue {queue}",
+                    queue=queue.name,
+                ),
+                evidence=[
+                    sentence("Paused batches: {count}.", count=len(facts.paused_batches)),
+                    sentence("Other jobs of the queue can start: {count}.", count=f"{queue.ready:,}"),
+                ],
+                action=Action(sentence("See which batches are paused"), "sidelane batches list", "batches"),
                 since=min((pause.since for pause in facts.paused_batches.values()), default=None),
             )
 
