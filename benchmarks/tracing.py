@@ -35,6 +35,7 @@ RUN = """
 import asyncio, logging, os, sys, time
 from collections.abc import AsyncIterator
 from sidelane import Sidelane
+from sidelane.cli.worker_main import run_and_exit
 from sidelane.processes.logs import LogOptions, log_to_stderr
 from sidelane.tasks.job_log_filter import JobLogFilter
 from sidelane.telemetry.figures import PROCESS_FIGURES
@@ -82,11 +83,11 @@ async def main() -> None:
         await running
         took, cpu = time.perf_counter() - began, time.process_time() - cpu
     print(f"    {cpu / jobs * 1e6:.0f} us of CPU per job", file=sys.__stderr__)
-    print(jobs / took)
+    print(jobs / took, flush=True)
 
-asyncio.run(main())
+run_and_exit(main, debug=True)
 """
-"""Runs jobs that were submitted before, and prints how many per second."""
+"""Runs jobs that were submitted before, in a process like those of `sidelane worker`, and prints how many per second."""
 
 COLLECTOR = """
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

@@ -16,7 +16,7 @@ from sidelane.exporters.tracing import open_tracer
 from sidelane.model.errors import ConfigurationError
 from sidelane.model.ids import is_traceparent
 from sidelane.model.settings import Settings
-from sidelane.telemetry.tracer import NEW_TRACE, NO_TRACER
+from sidelane.telemetry.tracer import NO_TRACER
 from tests.exporters.collector import Collector, collector
 
 __all__ = ["collector"]
@@ -83,18 +83,16 @@ async def test_a_collector_that_does_not_answer_delays_neither_the_end_of_a_proc
     assert time.monotonic() - began < 8
 
 
-async def test_spans_with_malformed_ids_are_left_out_and_the_rest_is_sent(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_malformed_ids_of_others_are_not_sent_because_a_receiver_refuses_the_batch(collector: Collector) -> None:
     tracer = open_tracer(SETTINGS)
-    ids = iter([0, 5, 6])
-    generator = "opentelemetry.sdk.trace.id_generator.RandomIdGenerator.generate_span_id"
-    monkeypatch.setattr(generator, lambda self: next(ids))
-    for number in range(3):
-        tracer.start(f"span {number}", parent=NEW_TRACE, links=["00-0-0-0"]).end()
+    zeros = f"00-{'0' * 32}-{'0' * 16}-01"
+    for number, malformed in enumerate(("00-0-0-0", zeros, f"00-{'g' * 32}-{'1' * 16}-01", "")):
+        tracer.start(f"span {number}", parent=malformed, links=[malformed]).end()
+        with tracer.current(tracer.remote(malformed)):
+            tracer.start(f"below {number}").end()
     await tracer.close()
     assert collector.refused == 0
-    assert sorted(each.name for each in collector.spans) == ["span 1", "span 2"]
+    assert len(collector.spans) == 8
 
 
 async def test_a_text_that_cannot_be_encoded_is_escaped_and_loses_no_span(collector: Collector) -> None:

@@ -1,4 +1,4 @@
-"""Span sender: an exporter of OpenTelemetry around another. It holds back what receivers refuse, and reports an outage once."""
+"""Span sender: an exporter of OpenTelemetry around another, which reports an outage once."""
 
 import logging
 from collections.abc import Sequence
@@ -6,7 +6,6 @@ from typing import Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-from opentelemetry.trace import SpanContext
 
 logger = logging.getLogger(__name__)
 
@@ -15,10 +14,7 @@ SDK_LOGGER: Final = "opentelemetry.sdk._shared_internal"
 
 
 class SpanSender(SpanExporter):
-    """Sends spans with `exporter`. `failing` is whether the last attempt to send failed.
-
-    A receiver may refuse a whole batch because of one malformed id, so spans with such ids are left out.
-    """
+    """Sends spans with `exporter`. `failing` is whether the last attempt to send failed."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self.failing = False
@@ -28,13 +24,8 @@ class SpanSender(SpanExporter):
         logging.getLogger(SDK_LOGGER).addFilter(self._outage_filter)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        valid = [span for span in spans if has_valid_ids(span)]
-        if len(valid) < len(spans):
-            logger.warning("spans with malformed ids are not sent: %d", len(spans) - len(valid))
-        if not valid:
-            return SpanExportResult.SUCCESS
         try:
-            result = self._exporter.export(valid)
+            result = self._exporter.export(spans)
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread that sends must go on
             self.failed(str(error) or type(error).__name__)
             return SpanExportResult.FAILURE
@@ -62,16 +53,6 @@ class SpanSender(SpanExporter):
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         return True  # nothing is kept here
-
-
-def has_valid_ids(span: ReadableSpan) -> bool:
-    """Return whether a strict receiver accepts the ids of a span, those of its parent and of its links."""
-    contexts = [span.context, *(link.context for link in span.links), *([span.parent] if span.parent else [])]
-    return all(map(_is_valid, contexts))
-
-
-def _is_valid(context: SpanContext | None) -> bool:
-    return context is not None and 0 < context.trace_id < 1 << 128 and 0 < context.span_id < 1 << 64
 
 
 class OutageFilter(logging.Filter):

@@ -76,7 +76,8 @@ class AttemptTelemetry:
         if not tracer.active:
             return NO_SPAN
         spec = claimed.record.spec
-        attributes = attempt_attributes(spec, claimed.lease) | {"sidelane.worker": self._worker}
+        attributes = attempt_attributes(spec, claimed.lease)
+        attributes["sidelane.worker"] = self._worker
         if claimed.waited is not None:
             attributes["sidelane.wait"] = claimed.waited
         return tracer.start(
@@ -142,7 +143,9 @@ class AttemptTelemetry:
 
 def attempt_attributes(spec: JobSpec, lease: Lease) -> dict[str, AttributeValue]:
     """Return the attributes that the spans of all attempts have."""
-    return {**job_attributes("process", spec), "sidelane.attempt": lease.attempt}
+    attributes = job_attributes("process", spec)
+    attributes["sidelane.attempt"] = lease.attempt
+    return attributes
 
 
 def end_attempt_span(span: Span, outcome: Outcome) -> None:
@@ -184,16 +187,16 @@ def wait_of(claimed: Claimed) -> Wait | None:
         Change.BLOCKED: 0.0,
         Change.PAUSED: 0.0,
     }  # seconds in which a limit, or the pause of its batch, held it back
-    since, holding = claimed.record.submitted, None
+    since, hold = claimed.record.submitted, None
     for each in load_transitions(claimed.record.transitions):
         if each.change in QUEUED_AGAIN:
             since, held = each.at, dict.fromkeys(held, 0.0)
-        elif holding is not None:
-            held[holding.change] += each.at - holding.at
-        holding = each if each.change in held else None
+        elif hold is not None:
+            held[hold.change] += each.at - hold.at
+        hold = each if each.change in held else None
     started = claimed.record.started or since
-    if holding is not None:
-        held[holding.change] += started - holding.at
+    if hold is not None:
+        held[hold.change] += started - hold.at
     limit, pause = held[Change.BLOCKED], held[Change.PAUSED] + claimed.paused
     delayed = max(0.0, started - since - limit - pause - claimed.waited)
     return Wait(slot=claimed.waited, limit=limit, time=delayed, pause=pause)
