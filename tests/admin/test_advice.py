@@ -82,7 +82,7 @@ async def test_too_few_jobs_leave_a_service_as_it_is(service: Service) -> None:
     (chat,) = found.services
     assert (chat.busiest, chat.size.processes, chat.size.slots) == (None, 1, 20)
     assert chat.size.capacity is None
-    assert [*map(str, found.notes)] == ["5 jobs of chat have ended, too few to size by (at least 30)."]
+    assert [*map(str, found.notes)] == ["Too few jobs of chat have ended to size by: 5 of at least 30."]
 
 
 async def test_without_processes_there_is_no_advice(service: Service) -> None:

@@ -42,7 +42,7 @@ async def declared(store: Store) -> Store:
 async def test_change_says_the_number_in_force_and_the_declared_one(declared: Store, clock: ManualClock) -> None:
     change = LimitChange(number=" 5 ", by="ann", reason="a second GPU", seconds=7200)
     result = await change_limit(declared, "gpu/a", change)
-    assert (result.status, result.message) == (Status.DONE, "5 at once for 2 h, declared: 2 at once")
+    assert (result.status, str(result.message)) == (Status.DONE, "5 at once for 2 h, declared: 2 at once")
     (changed,) = await changed_limits(declared)
     override = changed.override
     assert (override.id, override.by, override.reason, override.max) == ("gpu/a", "ann", "a second GPU", 5)
@@ -100,15 +100,15 @@ async def test_limit_that_no_lane_declares_and_no_job_uses_is_unknown(declared: 
 
 async def test_limit_that_only_jobs_have_can_be_changed(store: Store) -> None:
     await submit(store, *specs("a", limits=(slot_limit(1, "reject"), rate_limit(1, 60.0, "reject"))))
-    assert (await change_limit(store, "few", LimitChange(number="5"))).message == "5 at once"
-    assert (await change_limit(store, "often/k", LimitChange(number="5/s"))).message == "5 per 1.0 s"
+    assert str((await change_limit(store, "few", LimitChange(number="5"))).message) == "5 at once"
+    assert str((await change_limit(store, "often/k", LimitChange(number="5/s"))).message) == "5 per 1.0 s"
     with pytest.raises(ArgumentsError, match="write a rate"):
         await change_limit(store, "often", LimitChange(number="5"))
 
 
 async def test_limit_that_was_changed_can_be_changed_again_though_no_job_has_it(store: Store) -> None:
     await store.override_limit(LimitOverride(name="sms", max=1, window=60.0, since=0.0))
-    assert (await change_limit(store, "sms", LimitChange(number="5/s"))).message == "5 per 1.0 s"
+    assert str((await change_limit(store, "sms", LimitChange(number="5/s"))).message) == "5 per 1.0 s"
     with pytest.raises(UnknownLimit, match="Known limits: sms"):
         await change_limit(store, "smss", LimitChange(number="5/s"))
 
@@ -123,8 +123,8 @@ async def test_change_of_one_key_comes_before_that_of_all(declared: Store) -> No
 
 async def test_restored_limit_has_no_change(declared: Store) -> None:
     await change_limit(declared, "gpu", LimitChange(number="5"))
-    assert (await restore_limit(declared, "gpu")).message == "the declared number is in force"
-    assert (await restore_limit(declared, "gpu")).message == "unchanged: it had its declared number"
+    assert str((await restore_limit(declared, "gpu")).message) == "the declared number is in force"
+    assert str((await restore_limit(declared, "gpu")).message) == "unchanged: it had its declared number"
     assert await changed_limits(declared) == []
 
 

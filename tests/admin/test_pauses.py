@@ -26,7 +26,7 @@ async def with_job(store: Store) -> None:
 async def test_pause_says_who_why_and_until_when(store: Store) -> None:
     await with_job(store)
     (result,) = await set_paused(store, ["email"], paused=True, request=ANN)
-    assert result.message == "paused for 1 h"
+    assert str(result.message) == "paused for 1 h"
     pause = (await read_pauses(store)).queues["email"]
     assert pause_text(pause, pause.since) == 'by ann, "SMTP moves", 1 h left'
     assert await paused(store) == ["email"]
@@ -79,7 +79,7 @@ async def test_operators_who_pause_at_the_same_moment_lose_nothing(store: Store)
 
 async def test_task_that_no_worker_has_cannot_be_paused(store: Store) -> None:
     (result,) = await set_tasks_paused(store, ["typo"], paused=True)
-    assert "no live worker has a task of this name" in result.message
+    assert "no live worker has a task of this name" in str(result.message)
     assert (await read_pauses(store)).tasks == {}
 
 
@@ -92,14 +92,14 @@ async def with_batch(store: Store) -> None:
 async def test_paused_batch_says_who_why_and_until_when(store: Store) -> None:
     await with_batch(store)
     (result,) = await set_batches_paused(store, ["night"], paused=True, request=ANN)
-    assert result.message == "paused for 1 h; unfinished jobs: 1"
+    assert str(result.message) == "paused for 1 h; unfinished jobs: 1"
     pause = (await read_pauses(store)).batches["night"]
     assert pause_text(pause, pause.since) == 'by ann, "SMTP moves", 1 h left'
     assert await batch_is_paused(store)
     (result,) = await set_batches_paused(store, ["night"], paused=True)
-    assert result.message == "paused already; changed"
+    assert str(result.message) == "paused already; changed"
     (result,) = await set_batches_paused(store, ["night"], paused=False)
-    assert result.message == "resumed; unfinished jobs: 1"
+    assert str(result.message) == "resumed; unfinished jobs: 1"
     assert not await batch_is_paused(store)
     assert (await read_pauses(store)).batches == {}
 
@@ -127,11 +127,11 @@ async def test_pause_of_a_removed_batch_is_forgotten(store: Store) -> None:
 
 async def test_batch_that_is_unknown_or_has_ended_cannot_be_paused(store: Store) -> None:
     (result,) = await set_batches_paused(store, ["typo"], paused=True)
-    assert "no such batch" in result.message
+    assert "no such batch" in str(result.message)
     await store.open_batch(BatchSpec(id="night"))
     await store.seal_batch("night")
     (result,) = await set_batches_paused(store, ["night"], paused=True)
-    assert result.message == "not paused: already finished (succeeded)"
+    assert str(result.message) == "not paused: already finished (succeeded)"
     assert (await read_pauses(store)).batches == {}
 
 

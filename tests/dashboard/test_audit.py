@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from fastapi.routing import APIRoute
 
 from sidelane.admin.audit import AuditLine, read_audit, record
@@ -119,3 +120,21 @@ async def test_pause_of_a_queue_and_of_a_task_says_who_why_and_until_when(server
         assert "Resume" in shown
         await act(server, f"{path}/resume", page)
         assert "Paused by ann" not in text_of(await get(server, path))
+
+
+@pytest.mark.parametrize(
+    "path", ["batches/none/pause", "batches/none/resume", "workers/none/drain", "workers/none/restart"]
+)
+async def test_action_on_what_does_not_exist_is_kept_as_failed(server: Server, shop: Shop, path: str) -> None:
+    await act(server, path, await get(server, "queues"))
+    (line,) = await lines(shop)
+    assert (line.target, line.failed) == ("none", True)
+
+
+async def test_result_is_shown_in_the_language_of_the_reader_and_kept_in_english(server: Server, shop: Shop) -> None:
+    await shop.lane.submit(shop.tasks["echo"].call("a"))
+    server.client.headers["Accept-Language"] = "ko"
+    await act(server, "queues/chat/pause", await get(server, "queues"), **{"for": "2h"})
+    assert "chat: 2 h 동안 일시 중지됨" in text_of(await get(server, "queues"))
+    (line,) = await lines(shop)
+    assert (line.action, line.result) == ("queue.pause", "paused for 2 h")

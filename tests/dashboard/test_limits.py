@@ -44,7 +44,7 @@ async def test_rate_shows_when_it_admits_the_next_job(server: Server, shop: Shop
 
     await until(used)
     assert re.search(r"smtp full all 1/1 \d in (1 min|\d+ s)", text_of(await get(server, "limits")))
-    assert "Declared 1 in 1 min, 1 at once" in text_of(await get(server, "limits/one?id=smtp/all"))
+    assert "Declared 1 per 1 min" in text_of(await get(server, "limits/one?id=smtp/all"))
 
 
 @BOTH_STORES
@@ -55,7 +55,7 @@ async def test_page_of_a_limit_lists_the_jobs_that_use_it_and_those_that_wait(se
     assert link
     text = text_of(await get(server, link[1]))
     assert "Used 1/1 Waiting 2" in text
-    assert "1 at the same time When it is full jobs wait" in text
+    assert "1 at once When it is full jobs wait" in text
     assert "Jobs that use it the newest 1" in text
     assert "Jobs that wait for it the first to start is first" in text
 
@@ -97,7 +97,7 @@ ONE = "limits/one?id=one-each%2Fa%2Fb%26c"
 async def test_a_number_is_changed_after_a_confirmation_that_names_it(server: Server, shop: Shop) -> None:
     await fill(shop)
     asked = await get(server, f"{ONE}&keys=one&number=2&for=8h&reason=quiet%20night")
-    assert "Set one-each/a/b&c to 2 at the same time?" in text_of(asked)
+    assert "Set one-each/a/b&c to 2 at once?" in text_of(asked)
     assert await shop.lane.client.store.limit_overrides() == []
     fields = {"target": "one-each/a/b&c", "number": "2", "for": "8h", "reason": "quiet night"}
     changed = await act(server, "limits/one/change", asked, **fields)
@@ -105,7 +105,7 @@ async def test_a_number_is_changed_after_a_confirmation_that_names_it(server: Se
     page = await get(server, ONE)
     text = text_of(page)
     assert "one-each/a/b&c: 2 at once for 8 h, declared: 1 at once" in text
-    assert "In force 2 at the same time this key" in text
+    assert "In force 2 at once this key" in text
     assert "Changed by ann" in text
     assert "“quiet night”" in text
     assert "Used 2/2 Waiting 1" in text
@@ -127,8 +127,8 @@ async def test_a_number_is_changed_for_all_keys(server: Server, shop: Shop) -> N
     await act(server, "limits/one/change", page, target="one-each", number="3", reason="")
     text = text_of(await get(server, "limits"))
     assert "Changed limits" in text
-    assert "one-each all keys 3 at the same time 1 at the same time until somebody restores it" in text
-    assert "In force 3 at the same time all keys" in text_of(await get(server, "limits/one?id=one-each"))
+    assert "one-each all keys 3 at once 1 at once until an operator restores it" in text
+    assert "In force 3 at once all keys" in text_of(await get(server, "limits/one?id=one-each"))
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ async def test_an_operator_changes_a_limit_and_restores_it_by_clicks_alone(brows
     await page.get_by_label("Until").select_option("24h")
     await page.get_by_label("Reason").fill("a second account")
     await page.get_by_role("button", name="Change…").click()
-    await page.get_by_role("button", name="Set one-each/a/b&c to 2 at the same time").click()
+    await page.get_by_role("button", name="Set one-each/a/b&c to 2 at once").click()
     await expect(page.get_by_text("2 at once for 1 day, declared: 1 at once")).to_be_visible()
     await expect(page.get_by_text("2/2")).to_be_visible()
     await page.get_by_role("button", name="Restore one-each/a/b&c").click()

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.system, pytest.mark.long]
 
 def request(service: Service, worker: WorkerInfo, action: WorkerAction | None) -> None:
     (result,) = service.store.call(lambda store: request_workers(store, [worker.id], action))
-    assert result.message.startswith("asked to"), result
+    assert str(result.message).startswith("asked to"), result
 
 
 def is_running(service: Service, job: str) -> Callable[[], bool]:

@@ -15,6 +15,7 @@ from sidelane.model.errors import ArgumentsError, JobConflict, JobError
 from sidelane.model.ids import new_id
 from sidelane.model.job import JobRecord, Rejection, State, Tombstone
 from sidelane.model.options import OptionFields
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.stores.contract import Store
 from sidelane.tasks.registry import AnyTask
 
@@ -32,16 +33,24 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ActionResult:
-    """Outcome of an action on one item, which `name` identifies. `details` are further members of its JSON document."""
+    """Outcome of an action on one item, which `name` identifies. `details` are further members of its JSON document.
+
+    A message that is a sentence can be shown in another language.
+    """
 
     name: str
     status: Status
-    message: str
+    message: Sentence | str
     details: Document | None = None
 
     def document(self, key: str = "id") -> Document:
         """Return the result as JSON. `key` is the member that holds the name."""
-        return {key: self.name, "done": self.status is Status.DONE, "message": self.message, **(self.details or {})}
+        return {
+            key: self.name,
+            "done": self.status is Status.DONE,
+            "message": str(self.message),
+            **(self.details or {}),
+        }
 
 
 async def cancel_jobs(store: Store, ids: Sequence[str]) -> list[ActionResult]:
@@ -89,10 +98,11 @@ async def cancel_batch(store: Store, batch_id: str) -> ActionResult:
     after = await batch.cancel()
     details = {"batch": batch_document(after)}
     if before.ended is not None:
-        return ActionResult(batch_id, Status.DONE, f"already finished ({before.state})", details)
-    message = f"{after.cancelled - before.cancelled:,} cancelled"
+        return ActionResult(batch_id, Status.DONE, _finished(before.state), details)
+    message = sentence("{count} cancelled", count=f"{after.cancelled - before.cancelled:,}")
     if after.unfinished:
-        message += f", {after.unfinished:,} running: cancellation requested"
+        text = "{cancelled}, {running} running: cancellation requested"
+        message = sentence(text, cancelled=message, running=f"{after.unfinished:,}")
     return ActionResult(batch_id, Status.DONE, message, details)
 
 
@@ -109,9 +119,11 @@ async def _redeliver(client: Client, some_id: str) -> ActionResult:
     except JobError as error:
         return ActionResult(some_id, Status.NOT_FOUND, str(error), _callbacks([]))
     if not records:
-        return ActionResult(some_id, Status.FAILED, "no callbacks to deliver", _callbacks(records))
+        return ActionResult(some_id, Status.FAILED, sentence("no callbacks to deliver"), _callbacks(records))
     waiting = sum(record.state is not State.RUNNING for record in records)
-    message = f"{waiting} queued for delivery" if waiting else "delivery is already running"
+    message = sentence("{count} queued for delivery", count=waiting)
+    if not waiting:
+        message = sentence("delivery is already running")
     return ActionResult(some_id, Status.DONE, message, _callbacks(records))
 
 
@@ -124,19 +136,27 @@ def _cancelled(job_id: str, before: Lookup, after: JobRecord | None) -> ActionRe
     if after is None or not isinstance(before, JobRecord):
         return _not_found(job_id, before)
     if before.state.finished:
-        return _done(after, f"already finished ({before.state})")
-    return _done(after, "cancelled" if after.state is State.CANCELLED else "running: cancellation requested")
+        return _done(after, _finished(before.state))
+    stopped = after.state is State.CANCELLED
+    return _done(after, sentence("cancelled" if stopped else "running: cancellation requested"))
 
 
 def _requeued(job_id: str, before: Lookup, after: JobRecord | Rejection | None) -> ActionResult:
     if isinstance(after, Rejection):
-        return ActionResult(job_id, Status.FAILED, f"not requeued: {rejection_text(after)}", {"job": None})
+        message = sentence("not requeued: {reason}", reason=rejection_text(after))
+        return ActionResult(job_id, Status.FAILED, message, {"job": None})
     if after is None or not isinstance(before, JobRecord):
         return _not_found(job_id, before)
-    return _done(after, "requeued" if before.state.finished else f"unchanged: it is not finished ({before.state})")
+    if before.state.finished:
+        return _done(after, sentence("requeued"))
+    return _done(after, sentence("unchanged: it is not finished ({state})", state=sentence(before.state)))
 
 
-def _done(record: JobRecord, message: str) -> ActionResult:
+def _finished(state: str) -> Sentence:
+    return sentence("already finished ({state})", state=sentence(state))
+
+
+def _done(record: JobRecord, message: Sentence) -> ActionResult:
     return ActionResult(record.id, Status.DONE, message, {"job": job_document(record)})
 
 

@@ -324,7 +324,7 @@ def _notes(services: Sequence[Service], arrivals: Mapping[str, QueueArrivals]) -
         if name not in served:
             found.append(sentence("No worker serves {queue}, so it has no advice.", queue=name))
         elif not each.enough:
-            text = "{count} jobs of {queue} have ended, too few to size by (at least {least})."
+            text = "Too few jobs of {queue} have ended to size by: {count} of at least {least}."
             found.append(sentence(text, count=each.ended, queue=name, least=MIN_JOBS))
         if each.limit_wait >= LIMIT_WAIT:
             text = "Jobs of {queue} waited {time} in total for their limits, which more slots do not change."

@@ -169,4 +169,4 @@ def _result(job_id: str, record: Lookup, action: DeadLetterAction, errors: Mappi
 def _requeue_error(answer: JobRecord | Rejection | None) -> str:
     if isinstance(answer, Rejection):
         return rejection_text(answer)
-    return unknown_job_text(None) if answer is None else ""
+    return str(unknown_job_text(None)) if answer is None else ""

@@ -12,6 +12,7 @@ from sidelane.model.event import Event
 from sidelane.model.history import NO_USAGE
 from sidelane.model.job import Failure, FollowUp, JobRecord, Tombstone
 from sidelane.model.schedule import ScheduleRecord
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.worker import LimitStats, QueueStats, WorkerInfo
 from sidelane.tasks.internal_queues import without_internal
 
@@ -214,6 +215,6 @@ def error_text(record: JobRecord) -> str:
     return "" if record.problem is None else problem_text(record.problem.document())
 
 
-def unknown_job_text(tombstone: Tombstone | None) -> str:
+def unknown_job_text(tombstone: Tombstone | None) -> Sentence:
     """Return why a job cannot be shown."""
-    return "removed: its retention has expired" if tombstone is not None else "no such job"
+    return sentence("removed: its retention has expired" if tombstone is not None else "no such job")

@@ -7,11 +7,12 @@ from typing import Final
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.documents import Document, time_text
 from sidelane.client.declarations import DECLARATIONS, Declarations, load_declarations
-from sidelane.model.durations import duration_text
+from sidelane.model.durations import DAY, duration_text
 from sidelane.model.errors import ArgumentsError, SidelaneError, UnknownLimit
 from sidelane.model.job import MAX_TEXT, JobRecord, Query, State
 from sidelane.model.limit import Limit, RateLimit
 from sidelane.model.limit_override import MAX_NUMBER, MAX_OVERRIDES, LimitOverride
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.worker import LimitStats
 from sidelane.stores.contract import Store
 
@@ -25,7 +26,7 @@ MAX_READ: Final = 500
 MAX_REASON: Final = 200
 """Characters of a reason that are kept."""
 
-MAX_CHANGE: Final = 90 * 86_400.0
+MAX_CHANGE: Final = 90 * DAY
 """Seconds for which another number may be in force, unless only a person restores the declared one."""
 
 MAX_NAMED: Final = 10
@@ -122,18 +123,15 @@ async def planned_override(store: Store, limit: str, change: LimitChange) -> Lim
     is_rate, declared = await _known(store, name)
     most, window = _numbers(change.number)
     if (window is not None) != is_rate:
-        kind = (
-            "counts starts or submits per time: write a rate, e.g. 20/minute"
-            if is_rate
-            else "counts jobs: write a number, e.g. 5"
-        )
-        raise ArgumentsError(f"The limit {name!r} {kind}.")
+        text = "The limit {name!r} counts jobs: write a number, e.g. 5."
+        if is_rate:
+            text = "The limit {name!r} counts starts or submits per time: write a rate, e.g. 20/minute."
+        raise ArgumentsError(sentence(text, name=name))
     if change.seconds is not None and change.seconds <= 0:
-        raise ArgumentsError("The time at which the change of the limit would end has passed.")
+        raise ArgumentsError(sentence("The time at which the change of the limit would end has passed."))
     if change.seconds is not None and change.seconds > MAX_CHANGE:
-        raise ArgumentsError(
-            f"A limit is changed for at most {duration_text(MAX_CHANGE)}, or until somebody restores it."
-        )
+        text = "A limit is changed for at most {days} days, or until an operator restores it."
+        raise ArgumentsError(sentence(text, days=f"{MAX_CHANGE / DAY:.0f}"))
     burst = most if declared is None or declared.burst == declared.max else min(declared.burst, most)
     now = (await store.list_schedules()).now
     try:
@@ -153,30 +151,35 @@ async def change_limit(store: Store, limit: str, change: LimitChange) -> ActionR
     """
     override = await planned_override(store, limit, change)
     if not await store.override_limit(override):
-        raise TooManyChangedLimits(
-            f"{MAX_OVERRIDES} limits have other numbers than declared: restore some of them first."
-        )
+        text = "{count} limits have other numbers than declared: restore some of them first."
+        raise TooManyChangedLimits(sentence(text, count=f"{MAX_OVERRIDES:,}"))
     declared = (await _read_declarations(store)).limits.get(override.name)
     changed = ChangedLimit(override, declared)
-    before = "" if declared is None else f", declared: {numbers_text(declared)}"
-    until = "" if change.seconds is None else f" for {duration_text(change.seconds)}"
-    message = f"{numbers_text(override)}{until}{before}"
+    message = numbers_text(override)
+    if change.seconds is not None:
+        message = sentence("{numbers} for {time}", numbers=message, time=duration_text(change.seconds))
+    if declared is not None:
+        message = sentence("{numbers}, declared: {declared}", numbers=message, declared=numbers_text(declared))
     return ActionResult(limit, Status.DONE, message, {"change": changed.document()})
 
 
 async def restore_limit(store: Store, limit: str) -> ActionResult:
     """Let a limit have its declared number again."""
     restored = await store.restore_limit(limit)
-    message = "the declared number is in force" if restored else "unchanged: it had its declared number"
+    message = sentence("the declared number is in force" if restored else "unchanged: it had its declared number")
     return ActionResult(limit, Status.DONE, message)
 
 
-def numbers_text(numbers: Limit | LimitOverride) -> str:
+def numbers_text(numbers: Limit | LimitOverride) -> Sentence:
     """Return the number of a limit in words: "5 at once" or "20 per 1 min, 5 at once"."""
     if numbers.window is None:
-        return f"{numbers.max:,} at once"
-    burst = "" if numbers.burst == numbers.max else f", {numbers.burst:,} at once"
-    return f"{numbers.max:,} per {duration_text(numbers.window)}{burst}"
+        return sentence("{max} at once", max=f"{numbers.max:,}")
+    rate = sentence("{max} per {time}", max=f"{numbers.max:,}", time=duration_text(numbers.window))
+    return (
+        rate
+        if numbers.burst == numbers.max
+        else sentence("{rate}, {burst} at once", rate=rate, burst=f"{numbers.burst:,}")
+    )
 
 
 def _numbers_document(numbers: Limit | LimitOverride) -> Document:
@@ -197,9 +200,12 @@ async def _known(store: Store, name: str) -> tuple[bool, Limit | None]:
     if name in rates:
         return rates[name], None
     names = sorted({*declared, *rates})
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    known = f"Known limits: {', '.join(names[:MAX_NAMED])}{more}." if names else "No limit is known."
-    raise UnknownLimit(f"There is no limit {name[:100]!r}. {known}")
+    if not names:
+        raise UnknownLimit(sentence("There is no limit {name!r}. No limit is known.", name=name[:100]))
+    known: Sentence | str = ", ".join(names[:MAX_NAMED])
+    if len(names) > MAX_NAMED:
+        known = sentence("{names} and {count} more", names=known, count=len(names) - MAX_NAMED)
+    raise UnknownLimit(sentence("There is no limit {name!r}. Known limits: {known}.", name=name[:100], known=known))
 
 
 def _numbers(text: str) -> tuple[int, float | None]:
@@ -207,16 +213,17 @@ def _numbers(text: str) -> tuple[int, float | None]:
     text = text.strip()
     if text.isdecimal() and text.isascii():
         if int(text) == 0:
-            raise ArgumentsError("A limit is at least 1. To let no job start, pause its queue or its task.")
+            raise ArgumentsError(sentence("A limit is at least 1. To let no job start, pause its queue or its task."))
         numbers: tuple[int, float | None] = int(text), None
     else:
         rate = RateLimit(text, per="task")
         if rate.invalid_reason():
-            raise ArgumentsError(f"{text[:100]!r}: write a number of jobs, e.g. 5, or a rate, e.g. 20/minute.")
+            wrong = "{text!r}: write a number of jobs, e.g. 5, or a rate, e.g. 20/minute."
+            raise ArgumentsError(sentence(wrong, text=text[:100]))
         limit = rate.limit("", "")
         numbers = limit.max, limit.window
     if numbers[0] > MAX_NUMBER:
-        raise ArgumentsError(f"{text[:100]}: use at most {MAX_NUMBER:,} jobs.")
+        raise ArgumentsError(sentence("{text}: use at most {most} jobs.", text=text[:100], most=f"{MAX_NUMBER:,}"))
     return numbers
 
 

@@ -9,6 +9,7 @@ from sidelane.admin.documents import Document, batch_document, time_text
 from sidelane.client.pauses import Pause, pause_batch, pause_task, resume_batch, resume_task
 from sidelane.model.durations import duration_text
 from sidelane.model.job import MAX_TEXT
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import without_internal
 
@@ -21,7 +22,7 @@ MAX_PAUSE: Final = 90 * 86_400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseRequest:
-    """What an operator says about a pause: who, why, and for how many seconds (None: until somebody resumes it)."""
+    """What an operator says about a pause: who, why, and for how many seconds (None: until an operator resumes it)."""
 
     by: str = ""
     reason: str = ""
@@ -33,9 +34,11 @@ class PauseRequest:
         return Pause(by=self.by[:MAX_TEXT], reason=self.reason[:MAX_REASON], since=now, until=until)
 
     @property
-    def duration(self) -> str:
-        """The duration as the rest of a sentence, e.g. " for 2 h", or "" without an end."""
-        return "" if self.seconds is None else f" for {duration_text(self.seconds)}"
+    def paused(self) -> Sentence:
+        """That something is paused, and for how long, if there is an end."""
+        if self.seconds is None:
+            return sentence("paused")
+        return sentence("paused for {time}", time=duration_text(self.seconds))
 
 
 NO_DETAILS: Final = PauseRequest()
@@ -87,28 +90,35 @@ async def set_batches_paused(
 async def _set_batch_paused(store: Store, batch_id: str, request: PauseRequest | None, now: float) -> ActionResult:
     before = await store.get_batch(batch_id)
     if before is None:
-        message = "no such batch, or it was removed after its retention"
+        message = sentence("no such batch, or it was removed after its retention")
         return ActionResult(batch_id, Status.NOT_FOUND, message, {"batch": None})
     if request is None:
         after = await resume_batch(store, batch_id) or before
-        message = f"resumed; unfinished jobs: {after.unfinished:,}" if before.paused else "not paused"
+        done = sentence("resumed; unfinished jobs: {count}", count=f"{after.unfinished:,}")
+        message = done if before.paused else sentence("not paused")
     elif before.ended is not None:
-        after, message = before, f"not paused: already finished ({before.state})"
+        after = before
+        message = sentence("not paused: already finished ({state})", state=sentence(before.state))
     else:
         after = await pause_batch(store, batch_id, request.pause(now)) or before
-        done = f"paused{request.duration}; unfinished jobs: {after.unfinished:,}"
-        message = "paused already; changed" if before.paused else done
+        count = f"{after.unfinished:,}"
+        done = sentence("{paused}; unfinished jobs: {count}", paused=request.paused, count=count)
+        message = sentence("paused already; changed") if before.paused else done
     return ActionResult(batch_id, Status.DONE, message, {"batch": batch_document(after)})
 
 
 async def _pause(store: Store, name: str, request: PauseRequest, now: float, known: Sequence[str]) -> ActionResult:
     if name not in known:
-        others = f"known tasks: {', '.join(known)}" if known else "no worker runs"
-        return ActionResult(name, Status.NOT_FOUND, f"no live worker has a task of this name; {others}")
+        unknown = sentence("no live worker has a task of this name; no worker runs")
+        if known:
+            names = ", ".join(known)
+            unknown = sentence("no live worker has a task of this name; known tasks: {names}", names=names)
+        return ActionResult(name, Status.NOT_FOUND, unknown)
     before = await pause_task(store, name, request.pause(now))
-    return ActionResult(name, Status.DONE, f"paused{request.duration}" if before is None else "paused already; changed")
+    message = request.paused if before is None else sentence("paused already; changed")
+    return ActionResult(name, Status.DONE, message)
 
 
 async def _resume(store: Store, name: str) -> ActionResult:
     before = await resume_task(store, name)
-    return ActionResult(name, Status.DONE, "not paused" if before is None else "resumed")
+    return ActionResult(name, Status.DONE, sentence("not paused" if before is None else "resumed"))

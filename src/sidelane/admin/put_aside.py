@@ -12,13 +12,14 @@ from sidelane.consumers.put_aside import TITLE, message_task
 from sidelane.model.errors import UnknownJob
 from sidelane.model.job import JobRecord, Rejection, State
 from sidelane.model.message import Message
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.stores.contract import Store
 from sidelane.tasks.internal_queues import MESSAGE_QUEUE
 
 PAGE_SIZE: Final = 50
 """Entries of the journal that one page looks at. Their copies are read too, of which each may have 256 KiB."""
 
-GONE: Final = "no copy of such a message is kept"
+GONE: Final = sentence("no copy of such a message is kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,11 @@ async def put_aside_copy(store: Store, job_id: str) -> JobRecord:
     copy = _copy(found)
     if copy is None:
         raise UnknownJob(
-            f"{job_id[:200]}: {GONE}. Copies are kept for 14 days, and those of the newest 1,000 messages."
+            sentence(
+                "{id}: {gone}. Copies are kept for 14 days, and those of the newest 1,000 messages.",
+                id=job_id[:200],
+                gone=GONE,
+            )
         )
     return copy
 
@@ -136,23 +141,23 @@ def reason_of(copy: JobRecord) -> str:
 async def requeue_messages(store: Store, ids: Sequence[str]) -> list[ActionResult]:
     """Let a worker handle messages again, as if they had just arrived. Their copies end when the jobs are committed."""
 
-    async def requeue(copies: Sequence[str]) -> list[str]:
+    async def requeue(copies: Sequence[str]) -> list[Sentence | str]:
         return [_refusal(answer) for answer in await store.requeue(copies)]
 
-    return await _act(store, ids, requeue, "requeued: a worker handles it again")
+    return await _act(store, ids, requeue, sentence("requeued: a worker handles it again"))
 
 
 async def purge_messages(store: Store, ids: Sequence[str]) -> list[ActionResult]:
     """Delete the copies of messages. What their transport has put aside stays there."""
 
-    async def purge(copies: Sequence[str]) -> list[str]:
+    async def purge(copies: Sequence[str]) -> list[Sentence | str]:
         return ["" if removed else GONE for removed in await store.remove(copies)]
 
-    return await _act(store, ids, purge, "purged")
+    return await _act(store, ids, purge, sentence("purged"))
 
 
 async def _act(
-    store: Store, ids: Sequence[str], act: Callable[[Sequence[str]], Awaitable[list[str]]], done: str
+    store: Store, ids: Sequence[str], act: Callable[[Sequence[str]], Awaitable[list[Sentence | str]]], done: Sentence
 ) -> list[ActionResult]:
     """Do an action to the copies that are put aside. `act` returns for each why it was refused, or ""."""
     ids = list(dict.fromkeys(ids))
@@ -162,17 +167,17 @@ async def _act(
     return [_result(job_id, copy, refusals.get(job_id), done) for job_id, copy in copies.items()]
 
 
-def _result(job_id: str, copy: JobRecord | None, refusal: str | None, done: str) -> ActionResult:
+def _result(job_id: str, copy: JobRecord | None, refusal: Sentence | str | None, done: Sentence) -> ActionResult:
     if copy is None:
         return ActionResult(job_id, Status.NOT_FOUND, GONE)
     if copy.state is State.SUCCEEDED:
-        return ActionResult(job_id, Status.FAILED, "its consumer has accepted it meanwhile")
+        return ActionResult(job_id, Status.FAILED, sentence("its consumer has accepted it meanwhile"))
     if refusal is None:
-        return ActionResult(job_id, Status.FAILED, "a worker handles it again already")
+        return ActionResult(job_id, Status.FAILED, sentence("a worker handles it again already"))
     return ActionResult(job_id, Status.FAILED, refusal) if refusal else ActionResult(job_id, Status.DONE, done)
 
 
-def _refusal(answer: JobRecord | Rejection | None) -> str:
+def _refusal(answer: JobRecord | Rejection | None) -> Sentence | str:
     if isinstance(answer, Rejection):
         return rejection_text(answer)
     return GONE if answer is None else ""

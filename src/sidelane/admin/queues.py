@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sidelane.admin.actions import ActionResult, Status
 from sidelane.admin.pauses import NO_DETAILS, PauseRequest
 from sidelane.client.pauses import pause_queue, resume_queue
+from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.model.worker import QueueStats, WorkerInfo
 from sidelane.stores.contract import Store
 
@@ -77,26 +78,29 @@ def drain_result(paused: ActionResult, left: Mapping[str, int]) -> ActionResult:
     if paused.status is not Status.DONE:
         return paused
     if running := left.get(paused.name, 0):
-        message = f"not drained: {job_count(running)} still running; the queue stays paused"
+        message = sentence("not drained: {jobs} still running; the queue stays paused", jobs=job_count(running))
         return ActionResult(paused.name, Status.FAILED, message)
-    return ActionResult(paused.name, Status.DONE, "drained: no job is running; the queue stays paused")
+    return ActionResult(paused.name, Status.DONE, sentence("drained: no job is running; the queue stays paused"))
 
 
-def job_count(count: int) -> str:
+def job_count(count: int) -> Sentence:
     """Return a number of jobs in words, e.g. "1 job" or "2,500 jobs"."""
-    return "1 job" if count == 1 else f"{count:,} jobs"
+    return counted(count, "1 job", "{count} jobs")
 
 
 def _pause_result(name: str, known: Mapping[str, QueueStats], request: PauseRequest, *, paused: bool) -> ActionResult:
     queue = known.get(name)
     if queue is None:
-        others = f"known queues: {', '.join(known)}" if known else "no queue is known yet"
-        message = f"no such queue: the store has never seen a job or a worker of it; {others}"
-        return ActionResult(name, Status.NOT_FOUND, message)
+        unknown = sentence("no such queue: the store has never seen a job or a worker of it; no queue is known yet")
+        if known:
+            text = "no such queue: the store has never seen a job or a worker of it; known queues: {names}"
+            unknown = sentence(text, names=", ".join(known))
+        return ActionResult(name, Status.NOT_FOUND, unknown)
     if queue.paused == paused:
-        return ActionResult(name, Status.DONE, "already paused" if paused else "not paused")
-    if paused:
-        more = f"; {job_count(queue.running)} still running" if queue.running else ""
-        return ActionResult(name, Status.DONE, f"paused{request.duration}{more}")
-    more = f"; {job_count(queue.queued)} queued" if queue.queued else ""
-    return ActionResult(name, Status.DONE, f"resumed{more}")
+        return ActionResult(name, Status.DONE, sentence("already paused" if paused else "not paused"))
+    message = request.paused if paused else sentence("resumed")
+    if paused and queue.running:
+        message = sentence("{done}; {jobs} still running", done=message, jobs=job_count(queue.running))
+    elif not paused and queue.queued:
+        message = sentence("{done}; {jobs} queued", done=message, jobs=job_count(queue.queued))
+    return ActionResult(name, Status.DONE, message)

@@ -8,6 +8,7 @@ from sidelane.client.client import Client
 from sidelane.client.schedules import LABEL, Schedules
 from sidelane.model.job import JobRecord, Query
 from sidelane.model.schedule import ScheduleRecord
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.stores.contract import Store
 
 OVERDUE_AFTER = 10.0
@@ -58,13 +59,13 @@ def is_overdue(record: ScheduleRecord, now: float) -> bool:
 
 async def set_enabled(store: Store, names: Sequence[str], *, enabled: bool) -> list[ActionResult]:
     """Enable or disable schedules. An enabled schedule does not catch up on the runs that it missed while disabled."""
-    done = "enabled" if enabled else "disabled"
+    done = sentence("enabled" if enabled else "disabled")
     return await _apply(names, lambda name: store.set_schedule_enabled(name, enabled), done)
 
 
 async def forget(store: Store, names: Sequence[str]) -> list[ActionResult]:
     """Delete schedules from the store. A lane that declares one adds it again when it opens."""
-    return await _apply(names, store.delete_schedule, "forgotten")
+    return await _apply(names, store.delete_schedule, sentence("forgotten"))
 
 
 async def run_now(client: Client, name: str) -> tuple[JobRecord, bool]:
@@ -76,9 +77,11 @@ async def run_now(client: Client, name: str) -> tuple[JobRecord, bool]:
     return await client.record(job.id), job.created
 
 
-async def _apply(names: Sequence[str], action: Callable[[str], Awaitable[bool]], done: str) -> list[ActionResult]:
+async def _apply(names: Sequence[str], action: Callable[[str], Awaitable[bool]], done: Sentence) -> list[ActionResult]:
     return [_result(name, await action(name), done) for name in dict.fromkeys(names)]
 
 
-def _result(name: str, found: bool, done: str) -> ActionResult:
-    return ActionResult(name, Status.DONE, done) if found else ActionResult(name, Status.NOT_FOUND, "no such schedule")
+def _result(name: str, found: bool, done: Sentence) -> ActionResult:
+    if found:
+        return ActionResult(name, Status.DONE, done)
+    return ActionResult(name, Status.NOT_FOUND, sentence("no such schedule"))

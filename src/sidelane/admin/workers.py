@@ -14,6 +14,7 @@ from sidelane.admin.queues import job_count
 from sidelane.client.worker_requests import read_requests, set_request
 from sidelane.model.job import MAX_TEXT, JobRecord, Query, State
 from sidelane.model.queue import INTERNAL_PREFIX
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.worker import API, WORKER_EXITS, WorkerInfo
 from sidelane.model.worker_request import WorkerAction, WorkerRequest
 from sidelane.stores.contract import Store
@@ -119,7 +120,7 @@ async def request_workers(
         now = (await store.list_schedules()).now
         request = WorkerRequest(action=action, by=by[:MAX_TEXT], reason=reason[:MAX_REASON], since=now)
     if queue and not of_queue:
-        return [ActionResult(queue, Status.NOT_FOUND, "no live worker takes jobs of this queue")]
+        return [ActionResult(queue, Status.NOT_FOUND, sentence("no live worker takes jobs of this queue"))]
     return [await _request(store, name, workers, request) for name in dict.fromkeys([*names, *of_queue])]
 
 
@@ -131,13 +132,14 @@ async def _request(
         return problem
     (worker,) = found
     before = await set_request(store, worker.id, request)
-    running = f"; {job_count(worker.running)} still running" if worker.running else ""
     if request is None:
-        message = "not drained" if before is None else "asked to take jobs again"
-    elif before is not None and before.action is request.action:
-        message = f"asked to {request.action} already"
+        message = sentence("not drained" if before is None else "asked to take jobs again")
     else:
-        message = f"asked to {request.action}{running}"
+        message = sentence("asked to drain" if request.action is WorkerAction.DRAIN else "asked to restart")
+        if before is not None and before.action is request.action:
+            message = sentence("{done} already", done=message)
+        elif worker.running:
+            message = sentence("{done}; {jobs} still running", done=message, jobs=job_count(worker.running))
     return ActionResult(name, Status.DONE, message, {"worker": worker_document(worker)})
 
 
@@ -147,13 +149,17 @@ def _problem(
     """Return why a request cannot be made to the workers of a name, or None."""
     if not found:
         others = sorted({each.name for each in workers})
-        known = f"live workers: {', '.join(others)}" if others else "no worker is alive"
-        return ActionResult(name, Status.NOT_FOUND, f"no live worker has this name or id; {known}", {"worker": None})
-    text = ""
+        unknown = sentence("no live worker has this name or id; no worker is alive")
+        if others:
+            unknown = sentence("no live worker has this name or id; live workers: {names}", names=", ".join(others))
+        return ActionResult(name, Status.NOT_FOUND, unknown, {"worker": None})
+    problem: Sentence | None = None
     if len(found) > 1:
-        text = f"{len(found)} workers have this name: name one by its id ({', '.join(each.id for each in found)})"
+        ids = ", ".join(each.id for each in found)
+        problem = sentence("{count} workers have this name: name one by its id ({ids})", count=len(found), ids=ids)
     elif found[0].isolation:
-        text = "it runs isolated jobs for another worker and ends by itself: name that worker"
+        problem = sentence("it runs isolated jobs for another worker and ends by itself: name that worker")
     elif request is not None and request.action is WorkerAction.RESTART and not found[0].restartable:
         text = "it runs inside a process that does other work, e.g. a web server: drain it, or restart that process"
-    return ActionResult(name, Status.FAILED, text, {"worker": None}) if text else None
+        problem = sentence(text)
+    return None if problem is None else ActionResult(name, Status.FAILED, problem, {"worker": None})

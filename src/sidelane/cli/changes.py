@@ -116,7 +116,7 @@ async def keep_line(store: Store, action: str, results: Sequence[ActionResult], 
     failed = all(each.status is not Status.DONE for each in results)
     line = AuditLine(
         by=operator_name(), action=action, target=", ".join(each.name for each in results), reason=reason,
-        result="; ".join(each.message for each in results), failed=failed,
+        result="; ".join(str(each.message) for each in results), failed=failed,
     )  # fmt: skip
     await _keep(store, line)
 

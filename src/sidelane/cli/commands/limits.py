@@ -114,6 +114,7 @@ def list_(
     if len(found) > limit:
         stderr().print(f"These are the fullest {limit} of {len(found):,} (--limit).", style="dim")
     if matching := [each for each in changed if each.override.id.startswith(name)]:
+        write(console, Text())
         _write_changed(matching)
 
 
@@ -159,6 +160,7 @@ def show(
     console, now = output(), time.time()
     write(console, fit_table(console, COLUMNS, [_row(stats)]))
     if change := change_in_force(changed, limit_id):
+        write(console, Text())
         _write_changed([change])
     for title, records in (("Jobs that use it", jobs.running), ("Jobs that wait for it", jobs.waiting)):
         if records:
@@ -231,8 +233,8 @@ def _changed_row(changed: ChangedLimit, now: float) -> list[Text]:
     override, declared = changed.override, changed.declared
     return [
         Text(override.id if override.key is not None else f"{override.name} (all keys)", "bold"),
-        Text(numbers_text(override), "yellow"),
-        Text("" if declared is None else numbers_text(declared), "dim"),
+        Text(str(numbers_text(override)), "yellow"),
+        Text("" if declared is None else str(numbers_text(declared)), "dim"),
         Text("until restored" if override.until is None else duration(max(0.0, override.until - now))),
         Text(override.by),
         Text(override.reason),

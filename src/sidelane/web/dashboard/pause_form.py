@@ -16,6 +16,6 @@ async def pause_request(view: View) -> PauseRequest:
     except ValueError as error:
         raise ArgumentsError(str(error)) from error
     if seconds is not None and not 0 < seconds <= MAX_PAUSE:
-        text = "A pause lasts at most {days} days, or until somebody resumes."
+        text = "A pause lasts at most {days} days, or until an operator resumes."
         raise ArgumentsError(sentence(text, days=f"{MAX_PAUSE / DAY:.0f}"))
     return PauseRequest(by=view.operator.name, reason=str(form.get("reason", "")).strip(), seconds=seconds)

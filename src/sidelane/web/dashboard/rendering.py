@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sidelane.admin.figures import cost_text
+from sidelane.admin.limits import numbers_text
 from sidelane.model.codec import rfc3339
 from sidelane.model.durations import duration_text, rate_text
 from sidelane.model.sentence import Sentence
@@ -35,8 +36,12 @@ def _translations(language: str) -> Mapping[str, str]:
     return found
 
 
-def translate(language: str, text: str, /, **values: object) -> str:
+def translate(language: str, text: str | Sentence, /, **values: object) -> str:
     """Return a text in a language, with its values, e.g. `translate("ko", "{count} jobs", count=3)`."""
+    if isinstance(text, Sentence):
+        parts = text.values.items()
+        values = {name: translate(language, each) if isinstance(each, Sentence) else each for name, each in parts}
+        text = text.text
     translated = _translations(language).get(text, text)
     return translated.format(**values) if values else translated
 
@@ -137,7 +142,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "bytes": size_text, "cost": cost_or_nothing, "count": count_text, "duration": seconds_text, "json": pretty_json,
-        "number": number_text, "per_minute": per_minute_text, "percent": percent_text, "rate": rate_text,
+        "number": number_text, "numbers": numbers_text, "per_minute": per_minute_text, "percent": percent_text, "rate": rate_text,
         "segment": path_segment, "time": time_element,
     }  # fmt: skip
     environment.globals |= {"asset": asset_url, "sparkline": sparkline}
@@ -155,11 +160,5 @@ def compile_templates() -> None:
 
 def render(template: str, language: str, values: Mapping[str, Any]) -> str:
     """Return a page in a language. Every value is escaped."""
-
-    def translated(text: str | Sentence, /, **values: object) -> str:
-        if isinstance(text, str):
-            return translate(language, text, **values)
-        parts = {name: translated(each) if isinstance(each, Sentence) else each for name, each in text.values.items()}
-        return translate(language, text.text, **parts)
-
-    return ENVIRONMENT.get_template(template).render({**values, "_": translated, "language": language})
+    texts = {"_": partial(translate, language), "language": language}
+    return ENVIRONMENT.get_template(template).render({**values, **texts})

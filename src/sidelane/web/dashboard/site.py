@@ -20,7 +20,7 @@ from sidelane.admin.shared_reads import SharedReads
 from sidelane.app import Sidelane
 from sidelane.client.client import Client
 from sidelane.model.errors import SidelaneError, StoreError
-from sidelane.model.sentence import sentence
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.model.signing import is_signature, sign
 from sidelane.stores.contract import Store
 from sidelane.web.dashboard.feed import Feed
@@ -236,7 +236,7 @@ class View:
             self._form = await self.request.form(max_files=0, max_fields=1000)
         return self._form
 
-    def say(self, text: str, /, **values: object) -> str:
+    def say(self, text: str | Sentence, /, **values: object) -> str:
         """Return a text in the reader's language."""
         return translate(self.language, text, **values)
 
@@ -305,19 +305,19 @@ class View:
     def result(self, result: ActionResult, *, to: str = "") -> Response:
         """Return from an action on one object, as `done` does, and show its result."""
         self.has_failed = result.status is not Status.DONE
-        response = self.done(f"{result.name}: {result.message}", to=to)
-        self.outcome = result.message
+        response = self.done(sentence("{name}: {message}", name=result.name, message=result.message), to=to)
+        self.outcome = str(result.message)
         return response
 
-    def done(self, message: str, *, to: str = "") -> Response:
+    def done(self, message: Sentence | str, *, to: str = "") -> Response:
         """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""
-        self.outcome = message
+        self.outcome, shown = str(message), self.say(message)
         came_from = urlsplit(self.request.headers.get("referer", ""))
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base
         response = RedirectResponse(to or target, HTTPStatus.SEE_OTHER)
-        if message:
-            response.set_cookie(DONE_COOKIE, quote(message[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
+        if shown:
+            response.set_cookie(DONE_COOKIE, quote(shown[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
         return response
 
     async def _urgent(self) -> int:

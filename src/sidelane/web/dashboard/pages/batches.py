@@ -40,12 +40,12 @@ async def _batch(view: View) -> Response:
 async def _pause(view: View) -> Response:
     request = await pause_request(view)
     (result,) = await set_batches_paused(view.store, [view.path("id")], paused=True, request=request)
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _resume(view: View) -> Response:
     (result,) = await set_batches_paused(view.store, [view.path("id")], paused=False)
-    return view.done(f"{result.name}: {result.message}")
+    return view.result(result)
 
 
 async def _cancel(view: View) -> Response:

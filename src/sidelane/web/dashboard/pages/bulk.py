@@ -71,7 +71,7 @@ async def _capture(view: View) -> Response:
     else:
         ids = [str(each) for each in form.getlist("job")]
         if not ids:
-            return view.done(view.say("Select jobs first, or choose all that match."))
+            return view.done(sentence("Select jobs first, or choose all that match."))
         pages, text = chosen_jobs(view.store, ids), f"selected in the list ({len(ids)})"
     return await preview(view, kind, pages, text)
 
@@ -117,14 +117,17 @@ async def _confirm(view: View) -> Response:
     action = await confirm(
         view.client, action_id, by=view.operator.name, reason=str(form.get("reason", "")), pace=pace
     )  # fmt: skip
-    message = f"{title_of(action)}: {action.done:,} done" if action.ended else f"{title_of(action)}: started"
-    return view.done(message, to=f"{view.base}bulk/{action_id}")
+    text = "{action}: {count} done" if action.ended else "{action}: started"
+    return view.done(
+        sentence(text, action=title_of(action), count=f"{action.done:,}"), to=f"{view.base}bulk/{action_id}"
+    )
 
 
 async def _stop(view: View) -> Response:
     action = await stop(view.store, view.path("id"), by=view.operator.name)
     view.target = f"{title_of(action)}: {action.filter}"
-    return view.done(f"{title_of(action)}: stopped after {action.handled:,}", to=f"{view.base}bulk/{action.id}")
+    message = sentence("{action}: stopped after {count}", action=title_of(action), count=f"{action.handled:,}")
+    return view.done(message, to=f"{view.base}bulk/{action.id}")
 
 
 def title_of(action: BulkAction) -> Sentence:

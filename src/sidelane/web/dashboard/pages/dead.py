@@ -10,6 +10,7 @@ from sidelane.admin.dead_letters import MAX_GROUPED, DeadLetterFilter, dead_lett
 from sidelane.admin.failure_causes import FailureCause
 from sidelane.admin.jobs import JobFilter, JobView
 from sidelane.model.job import JobRecord, Query, State
+from sidelane.model.sentence import sentence
 from sidelane.web.dashboard.pages.bulk import chosen_kind, preview
 from sidelane.web.dashboard.site import Site, View
 
@@ -54,11 +55,11 @@ async def _capture(view: View) -> Response:
     if ids and not everything:
         return await preview(view, kind, chosen_jobs(view.store, ids), f"selected in the list ({len(ids)})")
     if not keys:
-        return view.done(view.say("Select jobs first, or choose all that match."))
+        return view.done(sentence("Select jobs first, or choose all that match."))
     known = dead_letter_causes(await view.reads.dead_letters())
     causes = {key: known[key] for key in keys if key in known}
     if not causes:
-        return view.done(view.say("No job of this cause is left"))
+        return view.done(sentence("No job of this cause is left"))
     pages = filtered_dead_letters(view.store, _filter_of(causes))
     return await preview(view, kind, pages, "; ".join(map(_cause_text, causes.values())))
 

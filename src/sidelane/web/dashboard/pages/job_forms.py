@@ -11,7 +11,7 @@ from sidelane.admin.arguments import check_arguments, example_of, fields_of, par
 from sidelane.model.errors import ArgumentsError, JobConflict, SidelaneError, StoreError
 from sidelane.model.job import JobRecord, JobSpec
 from sidelane.model.options import OptionFields
-from sidelane.model.sentence import sentence
+from sidelane.model.sentence import Sentence, sentence
 from sidelane.tasks.registry import AnyTask, Registry
 from sidelane.web.dashboard.masking import masked, unmasked
 from sidelane.web.dashboard.site import Site, View
@@ -44,7 +44,7 @@ async def _submit(view: View) -> Response:
     except SidelaneError as error:
         view.failed(error)
         return await _new_page(view, form, _expected(error))
-    return view.done(f"{record.id}: submitted", to=f"{view.base}jobs/{record.id}")
+    return view.done(sentence("{job}: submitted", job=record.id), to=f"{view.base}jobs/{record.id}")
 
 
 def _options(form: Mapping[str, str]) -> OptionFields:
@@ -78,24 +78,25 @@ async def _edit_requeue(view: View) -> Response:
 
 
 async def _duplicate(view: View) -> Response:
-    async def act(record: JobRecord, arguments: str) -> tuple[str, str]:
+    async def act(record: JobRecord, arguments: str) -> tuple[Sentence, str]:
         copy = await duplicate_job(view.client, record.id, arguments)
-        return f"{copy.id}: submitted, like {record.id}", copy.id
+        return sentence("{job}: submitted, like {other}", job=copy.id, other=record.id), copy.id
 
     return await _act(view, "duplicate", act)
 
 
 async def _requeue_edited(view: View) -> Response:
-    async def act(record: JobRecord, arguments: str) -> tuple[str, str]:
+    async def act(record: JobRecord, arguments: str) -> tuple[Sentence, str]:
         (result,) = await requeue_jobs(view.store, [record.id], arguments=arguments)
+        message = sentence("{name}: {message}", name=result.name, message=result.message)
         if result.status is not Status.DONE or not record.state.finished:
-            raise JobConflict(f"{result.name}: {result.message}.")
-        return f"{result.name}: {result.message}", record.id
+            raise JobConflict(message)
+        return message, record.id
 
     return await _act(view, "edit", act)
 
 
-async def _act(view: View, form: str, act: Callable[[JobRecord, str], Awaitable[tuple[str, str]]]) -> Response:
+async def _act(view: View, form: str, act: Callable[[JobRecord, str], Awaitable[tuple[Sentence, str]]]) -> Response:
     """Check the input of a form and act on its job. An error shows the form again, with everything that was written."""
     record = await view.client.record(view.path("id"))
     text = str((await view.form()).get("arguments", ""))

@@ -19,6 +19,7 @@ from sidelane.admin.limits import (
 from sidelane.model.durations import duration_of
 from sidelane.model.errors import ArgumentsError, SidelaneError
 from sidelane.model.limit_override import LimitOverride
+from sidelane.model.sentence import Sentence
 from sidelane.web.dashboard.site import Site, View
 
 MAX_LIMITS: Final = 100
@@ -33,7 +34,7 @@ PAGE_SIZE: Final = 50
 _POSITION = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,15})")
 
 DURATIONS: Final = ("1h", "8h", "24h", "")
-"""For how long a number may be changed; "" is until somebody restores it."""
+"""For how long a number may be changed; "" is until an operator restores it."""
 
 
 FIELDS: Final = ("keys", "number", "for", "reason")
@@ -80,7 +81,7 @@ async def _limit(view: View) -> Response:
     )  # fmt: skip
 
 
-async def _planned(view: View) -> tuple[LimitOverride | None, str]:
+async def _planned(view: View) -> tuple[LimitOverride | None, Sentence | str]:
     """Return what the form of the page asks for, or what is wrong with it."""
     if "number" not in view.query:
         return None, ""
@@ -90,7 +91,7 @@ async def _planned(view: View) -> tuple[LimitOverride | None, str]:
     try:
         return await planned_override(view.store, limit_id, _change_in(view, view.query)), ""
     except SidelaneError as error:
-        return None, str(error)
+        return None, error.sentence or str(error)
 
 
 def _change_in(view: View, form: Mapping[str, object]) -> LimitChange:
@@ -106,9 +107,9 @@ def _change_in(view: View, form: Mapping[str, object]) -> LimitChange:
 async def _change(view: View) -> Response:
     result = await change_limit(view.store, view.target, _change_in(view, await view.form()))
     page = f"{view.base}limits/one?id={quote(view.target, safe='')}"
-    return view.done(f"{view.target}: {result.message}", to=page)
+    return view.result(result, to=page)
 
 
 async def _restore(view: View) -> Response:
     result = await restore_limit(view.store, view.target)
-    return view.done(f"{view.target}: {result.message}")
+    return view.result(result)

@@ -1,6 +1,5 @@
 """Schedules: when each runs, what it submits, and its runs; run it now, enable it, disable it, forget it."""
 
-from dataclasses import replace
 from typing import Final
 
 from fastapi import Response
@@ -12,7 +11,6 @@ from sidelane.model.errors import UnknownSchedule
 from sidelane.model.schedule import ScheduleRecord
 from sidelane.model.sentence import sentence
 from sidelane.web.dashboard.masking import masked
-from sidelane.web.dashboard.rendering import translate
 from sidelane.web.dashboard.site import Site, View
 
 NEXT_RUNS: Final = 5
@@ -58,7 +56,7 @@ async def _schedule(view: View) -> Response:
 async def _run(view: View) -> Response:
     record, created = await schedules.run_now(view.client, view.path("name"))
     text = "Submitted job {id}." if created else "Nothing was submitted: job {id} has the same unique key."
-    return view.done(translate(view.language, text, id=record.id))
+    return view.done(sentence(text, id=record.id))
 
 
 async def _enable(view: View) -> Response:
@@ -71,12 +69,12 @@ async def _disable(view: View) -> Response:
 
 async def _set_enabled(view: View, *, enabled: bool) -> Response:
     (result,) = await schedules.set_enabled(view.store, [view.path("name")], enabled=enabled)
-    return view.result(replace(result, message=view.say(result.message)))
+    return view.result(result)
 
 
 async def _forget(view: View) -> Response:
     (result,) = await schedules.forget(view.store, [view.path("name")])
-    return view.result(replace(result, message=view.say(result.message)), to=f"{view.base}schedules")
+    return view.result(result, to=f"{view.base}schedules")
 
 
 def _named(records: tuple[ScheduleRecord, ...], name: str) -> ScheduleRecord:

@@ -59,7 +59,5 @@ async def _restart(view: View) -> Response:
 
 async def _request(view: View, action: WorkerAction | None) -> Response:
     reason = str((await view.form()).get("reason", "")).strip()
-    (result,) = await request_workers(
-        view.store, [view.path("id")], action, by=view.operator.name, reason=reason
-    )  # fmt: skip
-    return view.done(f"{result.name}: {result.message}")
+    (result,) = await request_workers(view.store, [view.path("id")], action, by=view.operator.name, reason=reason)
+    return view.result(result)
