@@ -58,3 +58,8 @@ def test_text_that_is_no_json_is_hidden_only_if_it_names_a_hidden_field() -> Non
     assert masked("[" * 100_000 + '"phone" : 1', hides_phones) == HIDDEN
     assert masked('{"name": "x"', hides_phones) == '{"name": "x"'
     assert masked("call 0170", hides_phones) == "call 0170"
+
+
+def test_field_that_a_later_one_of_the_same_name_replaces_is_hidden() -> None:
+    assert masked('{"a": {"phone": "0170"}, "a": 1}', hides_phones) == HIDDEN
+    assert masked('{"phone": "0170", "phone": 1}', hides_phones) == f'{{"phone": "{HIDDEN}"}}'

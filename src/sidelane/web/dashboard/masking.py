@@ -31,14 +31,17 @@ def masked(value: Any, mask: Mask, path: tuple[str, ...] = ()) -> Any:
 def _masked_text(text: str, mask: Mask, path: tuple[str, ...]) -> str:
     """Return a text that may be JSON, without its hidden fields. Text without any is unchanged.
 
-    Text that cannot be parsed is hidden as a whole if one of its names is that of a hidden field.
+    Text is hidden as a whole if it has the name of a hidden field that parsing does not find: it cannot be parsed, or a later field
+    of the same name has replaced what contains the field.
     """
     try:
         value = json.loads(text)
         redacted = masked(value, mask, path)
+        if redacted != value:
+            return json.dumps(redacted, ensure_ascii=False)
     except (ValueError, RecursionError):
-        return HIDDEN if any(mask((*path, name)) for name in _NAME.findall(text)) else text
-    return text if redacted == value else json.dumps(redacted, ensure_ascii=False)
+        pass
+    return HIDDEN if any(mask((*path, name)) for name in _NAME.findall(text)) else text
 
 
 def unmasked(text: str, original: str, mask: Mask) -> str:
