@@ -20,6 +20,7 @@ from sidelane.admin.limits import (
     fullest_first,
     jobs_of_limit,
     numbers_text,
+    position_of,
     restore_limit,
 )
 from sidelane.cli.changes import Reason, change, operator_name
@@ -246,10 +247,11 @@ async def _read(store: Store, limit_id: str, count: int) -> tuple[LimitStats | N
     limits, changed = await _read_list(store)
     stats = next((each for each in limits if each.id == limit_id), None)
     jobs = await jobs_of_limit(store, limit_id, count=min(count, PAGE_SIZE))
-    waiting = [*jobs.waiting]
-    while jobs.next is not None and len(waiting) < count:
-        jobs = await jobs_of_limit(store, limit_id, after=jobs.next, count=min(count - len(waiting), PAGE_SIZE))
-        waiting += jobs.waiting
+    waiting, after = [*jobs.waiting], jobs.next
+    while after is not None and len(waiting) < count:
+        page = await store.waiting_jobs(limit_id, after=after, limit=min(count - len(waiting), PAGE_SIZE))
+        waiting += page
+        after = position_of(page[-1]) if page else None
     return stats, changed, replace(jobs, waiting=waiting)
 
 
