@@ -1,7 +1,7 @@
 """Cost of the dashboard: `python -m benchmarks.dashboard [size] [paint] [tabs] [--redis]`.
 
-size  milliseconds of each page by a million finished and 100,000 queued jobs, while a page is open. Requests share only findings and
-      advice, which the open page has read anyway
+size  milliseconds of each page by a million finished and 100,000 queued jobs, while a page is open. Requests share findings
+      and advice, which the open page has read anyway, and nothing else
 paint milliseconds to the first paint of the front page in Chromium, on visits with an empty cache
 tabs  jobs of 50 ms per second of one worker with 100 slots, in pairs: with ten open pages that reload what changes, and with none
 """
