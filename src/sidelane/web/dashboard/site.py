@@ -311,13 +311,13 @@ class View:
 
     def done(self, message: Sentence | str, *, to: str = "") -> Response:
         """Return to the page from which an action was sent, or to the page `to`, which then shows a message."""
-        self.outcome, shown = str(message), self.say(message)
+        self.outcome, text = str(message), self.say(message)
         came_from = urlsplit(self.request.headers.get("referer", ""))
         local = came_from.netloc == self.request.url.netloc
         target = came_from.path + (f"?{came_from.query}" if came_from.query else "") if local else self.base
         response = RedirectResponse(to or target, HTTPStatus.SEE_OTHER)
-        if shown:
-            response.set_cookie(DONE_COOKIE, quote(shown[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
+        if text:
+            response.set_cookie(DONE_COOKIE, quote(text[:MAX_DONE]), max_age=30, httponly=True, samesite="strict")
         return response
 
     async def _urgent(self) -> int:
