@@ -37,7 +37,7 @@ RELEASED = 2.4 * HOUR
 """Seconds since the new release, which fails for feedback without a stock."""
 
 PICTURES = {
-    "attention-light": ("", "light", 1036),
+    "attention-light": ("", "light", 1056),
     "queue-dark": ("queues/chat", "dark", 1180),
     "job-light": ("jobs/{job}", "light", 1000),
     "task-dark": ("tasks/rate_feedback", "dark", 900),
