@@ -165,7 +165,7 @@ async def test_limit_that_rejects_the_job_lets_the_copy_try_later(url: str) -> N
 
         await until(waits)
         (result,) = await requeue_messages(client.store, [only.copy.id])
-        assert (result.status, result.message) == (Status.FAILED, "a worker handles it again already")
+        assert (result.status, str(result.message)) == (Status.FAILED, "a worker handles it again already")
 
 
 async def test_worker_without_the_consumer_leaves_the_copy_to_others(url: str) -> None:

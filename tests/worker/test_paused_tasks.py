@@ -35,7 +35,7 @@ async def test_paused_task_starts_no_job_until_it_is_resumed(lane: Sidelane) -> 
             while not any("second" in each.tasks for each in await store.workers()):
                 await asyncio.sleep(0.05)
             (result,) = await set_tasks_paused(store, ["second"], paused=True)
-            assert result.message == "paused"
+            assert str(result.message) == "paused"
             await asyncio.sleep(1.0)  # the time in which workers learn of it
             other = await second.submit()
             await (await first.submit()).result()
