@@ -17,9 +17,9 @@ function showTimes(root) {
   }
 }
 
-// One stream a tab, which a hidden tab closes. After each gap the page asks for everything once.
+// One stream a tab, which a hidden tab closes. Whenever it opens, the page is requested again once: what has changed since the
+// page was made, or during a gap, is in no later event.
 let stream = null;
-let opened = false;
 let pointed = 0;
 const waiting = new Set();
 
@@ -39,8 +39,8 @@ function onChanged(names) {
 
 function onOpen() {
   document.getElementById("clock").classList.remove("away");
-  if (opened) announce(EVERYTHING);
-  opened = true;
+  const topic = /live:(\w+)/.exec(document.getElementById("live")?.getAttribute("hx-trigger"));
+  if (topic) announce([topic[1]]); // one is enough: the whole page is requested
 }
 
 // A browser connects again by itself, but not after an answer such as 503, e.g. from a proxy while the application restarts.
