@@ -1,6 +1,7 @@
 """Cost of the dashboard: `python -m benchmarks.dashboard [size] [paint] [tabs] [--redis]`.
 
-size  milliseconds of each page by a million finished and 100,000 queued jobs, with no read shared between requests
+size  milliseconds of each page by a million finished and 100,000 queued jobs, while a page is open. Requests share findings
+      and advice, which the open page has read anyway, and nothing else
 paint milliseconds to the first paint of the front page in Chromium, on visits with an empty cache
 tabs  jobs of 50 ms per second of one worker with 100 slots, in pairs: with ten open pages that reload what changes, and with none
 """
@@ -47,11 +48,11 @@ from contextlib import asynccontextmanager
 import uvicorn
 from fastapi import FastAPI
 from sidelane import Sidelane
-from sidelane.web.dashboard import Operator, Role, dashboard, reads
+from sidelane.admin import shared_reads
+from sidelane.web.dashboard import Operator, Role, dashboard
 
-if SHARES_NOTHING:
-    for name in [name for name in vars(reads) if name.endswith("_FOR")]:
-        setattr(reads, name, 0.0)
+if SHARES_LITTLE:
+    shared_reads.STATS_FOR = shared_reads.LISTS_FOR = shared_reads.HISTORY_FOR = 0.0
 lane = Sidelane(store=sys.argv[1])
 
 @asynccontextmanager
@@ -145,10 +146,10 @@ def queued_job(number: int) -> JobSpec:
 
 
 @contextmanager
-def serving(store: str, *, shares_nothing: bool = False) -> Iterator[str]:
+def serving(store: str, *, shares_little: bool = False) -> Iterator[str]:
     """Serve the dashboard of a store in another process inside the block, and return its URL."""
     port = free_port()
-    program = f"SHARES_NOTHING = {shares_nothing}\n{SERVE}"
+    program = f"SHARES_LITTLE = {shares_little}\n{SERVE}"
     url = f"http://127.0.0.1:{port}/ops/"
     with subprocess.Popen([sys.executable, "-c", program, store, str(port)], env=environment_of(SOURCE)) as process:
         try:
@@ -275,7 +276,7 @@ def main() -> None:
     if "size" in arguments.what:
         with tempfile.TemporaryDirectory() as folder, store_url(folder, on_redis=arguments.redis) as url:
             asyncio.run(fill(url.removeprefix("sqlite:///"), arguments.finished, arguments.queued))
-            with serving(url, shares_nothing=True) as pages:
+            with serving(url, shares_little=True) as pages, watched(pages, 1):
                 measure_pages(pages, arguments.rounds or ROUNDS)
     if "paint" in arguments.what:
         with tempfile.TemporaryDirectory() as folder, store_url(folder, on_redis=arguments.redis) as url:

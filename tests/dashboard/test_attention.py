@@ -52,6 +52,7 @@ async def test_page_says_that_nothing_needs_a_person_before_the_first_job(server
 
 
 @BOTH_STORES
+@pytest.mark.row("R27")
 async def test_finding_shows_its_evidence_and_one_link_that_names_the_number(server: Server, shop: Shop) -> None:
     job_id = await run_failing_job(shop)
     page = await get(server, "")

@@ -49,6 +49,8 @@ async def test_selected_jobs_are_cancelled_after_a_preview(server: Server, shop:
 
 
 @BOTH_STORES
+@pytest.mark.row("R11")
+@pytest.mark.row("R27")
 async def test_all_that_match_the_filter_are_captured_and_no_others(server: Server, shop: Shop) -> None:
     ann, bob = await submit(shop, 5, user="ann"), await submit(shop, 5, user="bob")
     page = await get(server, "jobs?user=ann")

@@ -100,6 +100,8 @@ async def test_selected_causes_and_selected_jobs_are_captured(server: Server, sh
     assert "Purge 3 jobs" in both
     _, one = await captured(server, f"dead/{causes[0]}", of=causes[0], job=prices[:1])
     assert "Purge 1 job" in one
+    _, whole_cause = await captured(server, f"dead/{causes[0]}", of=causes[0])
+    assert "Purge 2 jobs" in whole_cause
     _, everything = await captured(server, "dead", scope="all")
     assert "Purge 3 jobs" in everything
 

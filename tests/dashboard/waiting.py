@@ -1,6 +1,7 @@
 """Waiting until a store says what a page should show."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,3 +21,10 @@ async def end_of(job: Job[Any]) -> Job[Any]:
         async for _ in job.events():
             pass
     return job
+
+
+async def seconds_until(expectation: Awaitable[None]) -> float:
+    """Return how long an expectation takes. Of several, the quickest counts, because other tests run beside this one."""
+    began = time.monotonic()
+    await expectation
+    return time.monotonic() - began

@@ -215,7 +215,7 @@ async def situation_of(client: Client, job_id: str) -> Situation:
         lookup=await find_worker(record, store),
         position=await store.queue_position(job_id) if record.state is State.QUEUED else None,
         limits=await store.limits() if limited else (),
-        changed=await changed_limits(store) if limited else (),
+        changed=await changed_limits(store) if record.spec.limits else (),
         timeout=None if task is None else task.policy.timeout or client.settings.timeout,
     )
 

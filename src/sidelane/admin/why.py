@@ -11,7 +11,7 @@ from sidelane.admin.timeline import Attempt, Phase, Stage, attempts_of, stages
 from sidelane.model.durations import duration_text
 from sidelane.model.job import JobRecord, State, is_isolated_after
 from sidelane.model.limit_override import LimitOverride
-from sidelane.model.sentence import Sentence, sentence
+from sidelane.model.sentence import Sentence, counted, sentence
 from sidelane.model.sizes import size_text
 from sidelane.model.transition import Change
 from sidelane.model.worker import LimitStats, QueuePosition
@@ -216,10 +216,14 @@ def _failed(record: JobRecord, ago: str) -> Sentence:
         return sentence("Failed {ago} ago, before it started: {error}.", ago=ago, error=error)
     if record.worker_losses > record.spec.max_worker_losses:
         return sentence(
-            "Gave up {ago} ago after too many lost workers: {losses}, of which it survives {most}.",
-            ago=ago, losses=record.worker_losses, most=record.spec.max_worker_losses,
+            "Gave up {ago} ago, after {losses}; its task allows {most}.",
+            ago=ago, losses=_lost_workers(record), most=record.spec.max_worker_losses,
         )  # fmt: skip
     return sentence("Gave up {ago} ago after attempt {number}: {error}.", ago=ago, number=record.attempt, error=error)
+
+
+def _lost_workers(record: JobRecord) -> Sentence:
+    return counted(record.worker_losses, "1 lost worker", "{count} lost workers")
 
 
 def _not_sooner(all_stages: Sequence[Stage], record: JobRecord) -> Iterator[Sentence]:
@@ -269,7 +273,7 @@ def _again(attempts: Sequence[Attempt], record: JobRecord) -> Iterator[Sentence]
         yield _end_of(attempt, errors.get(attempt.number, ""))
     if record.worker_losses:
         yield sentence(
-            "Lost workers: {losses} of {most}.", losses=record.worker_losses, most=record.spec.max_worker_losses
+            "So far {losses}; its task allows {most}.", losses=_lost_workers(record), most=record.spec.max_worker_losses
         )
         if is_isolated_after(record.worker_losses, record.spec.max_worker_losses) and record.isolated:
             yield sentence("It runs in isolation workers now, so that it can end no other job.")

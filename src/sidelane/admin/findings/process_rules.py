@@ -171,7 +171,7 @@ def _out_of_memory(facts: Facts, killed: Sequence[WorkerExit]) -> Finding:
             "1 worker was killed in the last 15 min: out of memory",
             "{count} workers were killed in the last 15 min: out of memory",
         ),
-        evidence=[sentence("The last {time} ago.", time=duration_text(facts.now - killed[-1].at)), _exits(killed)],
+        evidence=[sentence("The last was {time} ago.", time=duration_text(facts.now - killed[-1].at)), _exits(killed)],
         action=action,
         since=killed[0].at,
         cause=next((each.key for each in poison_jobs(facts)), None),

@@ -44,10 +44,14 @@ async def _cause(view: View) -> Response:
 
 
 async def _capture(view: View) -> Response:
-    """Capture the selected jobs, all of one cause, those of the selected causes, or all dead letters but callbacks."""
+    """Capture the selected jobs, those of the selected causes, or all dead letters but callbacks.
+
+    On the page of one cause, all of it is captured if no job is selected.
+    """
     form, kind = await view.form(), await chosen_kind(view)
     everything, ids = form.get("scope") == "all", [str(each) for each in form.getlist("job")]
-    keys = [str(each) for each in form.getlist("of" if everything else "cause")]
+    of_page = [str(each) for each in form.getlist("of")]
+    keys = of_page if everything or of_page else [str(each) for each in form.getlist("cause")]
     if everything and not keys:
         selected = JobFilter.of(Query(), [JobView.FAILED], internal=False)
         return await preview(view, kind, filtered_jobs(view.store, selected), "state failed")

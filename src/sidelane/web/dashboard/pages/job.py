@@ -14,6 +14,7 @@ from sidelane.admin.attempt_texts import LogTexts, first_difference, read_texts
 from sidelane.admin.documents import Document, parse_json
 from sidelane.admin.job_logs import LogPage, newest_logs, record_fields
 from sidelane.admin.jobs import JobFilter, job_detail, job_view, situation_of, users_follow_ups
+from sidelane.admin.limits import change_in_force
 from sidelane.admin.stack import job_stack
 from sidelane.admin.timeline import Phase, Stage, attempts_of, stages, tokens_per_second
 from sidelane.admin.why import Situation, explain
@@ -211,10 +212,14 @@ async def _related(view: View, record: JobRecord) -> Mapping[str, Any]:
     }
 
 
-def _limits(situation: Situation) -> Sequence[tuple[Limit, LimitStats | None]]:
-    """Return the limits of a job, each with how much of it is used now, if that is known."""
+def _limits(situation: Situation) -> Sequence[tuple[Limit, LimitStats | None, int]]:
+    """Return the limits of a job, each with how much of it is used now, if that is known, and the number in force."""
     used = {each.id: each for each in situation.limits}
-    return [(limit, used.get(limit.id)) for limit in situation.record.spec.limits]
+    found = []
+    for limit in situation.record.spec.limits:
+        change = change_in_force(situation.changed, limit.id)
+        found.append((limit, used.get(limit.id), limit.max if change is None else change.override.max))
+    return found
 
 
 def _difference(texts: LogTexts) -> int | None:
