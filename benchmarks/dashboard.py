@@ -235,6 +235,9 @@ def paint(url: str, visits: int) -> None:
 @contextmanager
 def watched(url: str, tabs: int) -> Iterator[None]:
     """Keep pages open inside the block."""
+    if not tabs:
+        yield
+        return
     command = [sys.executable, "-c", WATCH, url, str(tabs)]
     with subprocess.Popen(command, env=environment_of(SOURCE), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
