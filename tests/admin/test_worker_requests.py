@@ -10,7 +10,7 @@ from sidelane.client import worker_requests
 from sidelane.client.worker_requests import RequestCleanup, read_requests
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import API, STOPPED, WorkerInfo
-from sidelane.model.worker_request import WorkerAction
+from sidelane.model.worker_request import WorkerAction, WorkerRequest
 from sidelane.stores.contract import Store
 from tests.admin.conftest import BOTH_STORES
 
@@ -128,3 +128,9 @@ async def test_drained_worker_serves_no_queue_and_is_named(store: Store) -> None
     found = {each.key: each for each in await findings(store)}
     assert str(found["drained-workers"].sentence) == "Worker chat-1 takes no jobs: drained by an operator"
     assert "sidelane workers resume chat-1" in found["drained-workers"].action.command
+
+
+def test_request_of_a_newer_release_is_read_as_far_as_it_is_known() -> None:
+    request = WorkerRequest(action=WorkerAction.DRAIN, by="ann", since=1.0)
+    assert WorkerRequest.load(request.dump().replace("{", '{"color":"red",')) == request
+    assert WorkerRequest.load(request.dump().replace("drain", "upgrade")) is None

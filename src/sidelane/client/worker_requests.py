@@ -32,7 +32,8 @@ async def read_requests(store: Store) -> Mapping[str, WorkerRequest]:
     found: dict[str, WorkerRequest] = {}
     after: str | None = None
     while page := await store.list_values(PREFIX, after=after):
-        found |= {value.name.removeprefix(PREFIX): WorkerRequest.load(value.text) for value in page}
+        requests = {value.name.removeprefix(PREFIX): WorkerRequest.load(value.text) for value in page}
+        found |= {worker: request for worker, request in requests.items() if request is not None}
         after = page[-1].name
     return found
 
