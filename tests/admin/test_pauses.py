@@ -4,9 +4,10 @@ import asyncio
 
 from sidelane.admin.pauses import PauseRequest, pause_text, set_batches_paused, set_tasks_paused
 from sidelane.admin.queues import set_paused
-from sidelane.client.pauses import Pause, end_pauses, read_pauses
+from sidelane.client.pauses import PAUSES, Pause, Pauses, end_pauses, load_pauses, read_pauses
 from sidelane.model.batch import BatchSpec
 from sidelane.model.job import JobSpec
+from sidelane.model.shared_state import VersionedValue
 from sidelane.model.worker import WorkerInfo
 from sidelane.stores.contract import Store
 from tests.admin.conftest import BOTH_STORES
@@ -114,6 +115,12 @@ async def test_pause_of_a_batch_ends_by_itself(store: Store) -> None:
     await asyncio.gather(*(end_pauses(store) for _ in range(5)))
     assert not await batch_is_paused(store)
     assert (await read_pauses(store)).batches == {}
+
+
+def test_pauses_of_another_version_are_read() -> None:
+    stored = '{"queues": {}, "tasks": {"email": {"by": "ann", "reason": "", "since": 1.0, "until": null}}, "users": {}}'
+    value = VersionedValue(name=PAUSES, text=stored, version="1", changed=0.0)
+    assert load_pauses(value) == Pauses(tasks={"email": Pause(by="ann", since=1.0)})
 
 
 async def test_pause_of_a_removed_batch_is_forgotten(store: Store) -> None:

@@ -6,10 +6,11 @@ from sidelane.admin.actions import Status
 from sidelane.admin.findings.evaluation import findings
 from sidelane.admin.queues import without_worker
 from sidelane.admin.workers import request_workers, requested_changes
-from sidelane.client.worker_requests import read_requests, remove_old_requests
+from sidelane.client import worker_requests
+from sidelane.client.worker_requests import RequestCleanup, read_requests
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import API, STOPPED, WorkerInfo
-from sidelane.model.worker_request import WorkerAction
+from sidelane.model.worker_request import WorkerAction, WorkerRequest
 from sidelane.stores.contract import Store
 from tests.admin.conftest import BOTH_STORES
 
@@ -91,14 +92,32 @@ async def test_name_of_several_workers_is_refused_with_their_ids(store: Store) -
 
 
 @BOTH_STORES
-async def test_request_to_a_worker_that_is_gone_is_removed(store: Store) -> None:
+async def test_request_to_a_worker_that_is_gone_is_removed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await heartbeat(store, CHAT)
     await request_workers(store, ["chat-1"], WorkerAction.DRAIN)
-    await remove_old_requests(store)
+    monkeypatch.setattr(worker_requests, "ABSENCE", 0.0)
+    cleanup = RequestCleanup(store)
+    await cleanup.run_once()
     assert CHAT.id in await read_requests(store)
     await heartbeat(store, changed(health=STOPPED))
-    await remove_old_requests(store)
+    await cleanup.run_once()
     assert await read_requests(store) == {}
+
+
+@BOTH_STORES
+async def test_request_to_a_worker_outlives_an_outage_of_the_store(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await heartbeat(store, CHAT)
+    await request_workers(store, ["chat-1"], WorkerAction.DRAIN)
+    await heartbeat(store, changed(health=STOPPED))  # as after an outage, no worker seems to be alive
+    cleanup = RequestCleanup(store)
+    await cleanup.run_once()
+    await heartbeat(store, CHAT)
+    await cleanup.run_once()
+    monkeypatch.setattr(worker_requests, "ABSENCE", 0.0)
+    await cleanup.run_once()
+    assert CHAT.id in await read_requests(store)
 
 
 async def test_drained_worker_serves_no_queue_and_is_named(store: Store) -> None:
@@ -109,3 +128,9 @@ async def test_drained_worker_serves_no_queue_and_is_named(store: Store) -> None
     found = {each.key: each for each in await findings(store)}
     assert str(found["drained-workers"].sentence) == "Worker chat-1 takes no jobs: drained by an operator"
     assert "sidelane workers resume chat-1" in found["drained-workers"].action.command
+
+
+def test_request_of_a_newer_release_is_read_as_far_as_it_is_known() -> None:
+    request = WorkerRequest(action=WorkerAction.DRAIN, by="ann", since=1.0)
+    assert WorkerRequest.load(request.dump().replace("{", '{"color":"red",')) == request
+    assert WorkerRequest.load(request.dump().replace("drain", "upgrade")) is None

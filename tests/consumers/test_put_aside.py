@@ -122,6 +122,23 @@ async def test_message_that_comes_again_has_one_copy_and_one_line(url: str) -> N
         assert await until_put_aside(intake) == copy_id
 
 
+async def test_message_whose_process_ended_before_it_noted_it_is_noted_when_it_comes_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end(*_: object, **__: object) -> None: ...
+
+    intake = Intake(lane(url))
+    async with intake.lane.open():
+        with monkeypatch.context() as ended:
+            ended.setattr(copies, "note_put_aside", end)
+            await intake.put_aside(message())
+        assert await listed(intake) == []
+        for _ in range(2):
+            await intake.put_aside(message())
+        (only,) = await listed(intake)
+        assert (only.copy is not None, only.times) == (True, 1)
+
+
 async def test_message_that_is_refused_after_it_was_accepted_is_put_aside_again(url: str) -> None:
     intake = Intake(lane(url))
     async with intake.lane.open(workers=1):

@@ -1,7 +1,8 @@
 """Costs of queries: they depend on what is asked for, not on how many other jobs there are.
 
 The newest job of a user with a key costs the same, however many jobs other users have with that key. A search costs the same,
-however many jobs there are. A claim costs the same, however many jobs of paused batches wait beside the queue.
+however many jobs there are. A claim costs the same, however many jobs of paused batches wait beside the queue. A claim of a drained
+worker costs the same, however many jobs wait.
 """
 
 from collections.abc import Awaitable, Callable
@@ -54,6 +55,10 @@ async def submit_paused(store: Store, batch: str, count: int) -> None:
 
 async def claim_in_vain(store: Store) -> None:
     assert await claim(store) == []
+
+
+async def claim_drained(store: Store) -> None:
+    assert await claim(store, tasks={}) == []
 
 
 async def lookups(server: RunningServer, store: Store, query: Callable[[Store], Awaitable[None]]) -> int:
@@ -126,4 +131,25 @@ async def test_sqlite_claims_beside_paused_batches_without_reading_their_jobs() 
     few = await steps(store, claim_in_vain)
     await submit_paused(store, "many", SCAN)
     assert await steps(store, claim_in_vain) <= few + 20
+    await store.close()
+
+
+@pytest.mark.parametrize("kind", EVERY_KIND)
+async def test_redis_claims_for_a_drained_worker_without_reading_jobs(kind: str, tmp_path: Path) -> None:
+    server = RunningServer(kind, tmp_path).start()
+    store = await open_store(server.url())
+    await submit_others(store, 0, FEW)
+    few = await lookups(server, store, claim_drained)
+    await submit_others(store, FEW, SCAN)
+    assert await lookups(server, store, claim_drained) == few < 20
+    await store.close()
+    server.stop()
+
+
+async def test_sqlite_claims_for_a_drained_worker_without_reading_jobs() -> None:
+    store = await SqliteStore.open(":memory:", ManualClock())
+    await submit_others(store, 0, FEW)
+    few = await steps(store, claim_drained)
+    await submit_others(store, FEW, SCAN)
+    assert await steps(store, claim_drained) <= few + 20
     await store.close()

@@ -56,6 +56,8 @@ async def pid_of(job: Job[Any]) -> int:
 async def stack_of(lane: Sidelane, call: Call[Any]) -> Stack:
     async with waiting(lane, call) as job:
         found = await job_stack(lane.client, job.id)
+        while found.stack is not None and "emit" in functions(found.stack.text):  # the event came before that returned
+            found = await job_stack(lane.client, job.id)
     assert found.stack is not None, found.notice
     return found.stack
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sidelane.client.pauses import end_pauses
-from sidelane.client.worker_requests import remove_old_requests
+from sidelane.client.worker_requests import RequestCleanup
 from sidelane.model.errors import ConfigurationError, StoreError
 from sidelane.model.job import Query, State, with_trace
 from sidelane.model.json_text import dump_json
@@ -31,7 +31,10 @@ SCHEDULES_INTERVAL = 60.0
 """Seconds after which schedules are read although none is due, because the clock may have stepped back meanwhile."""
 
 PAUSES_INTERVAL = 1.0
-"""Seconds between two looks at whether the time of a pause is over, or the worker of a request is gone."""
+"""Seconds between two looks at whether the time of a pause is over."""
+
+REQUESTS_INTERVAL = 60.0
+"""Seconds between two looks at whether the worker of a request is gone."""
 
 MAX_RUNNING = 1000
 """Running jobs among which those of a dead worker are searched, the newest."""
@@ -48,10 +51,12 @@ class Maintenance:
     def __init__(self, store: Store, *, lease: float, telemetry: Telemetry) -> None:
         self._store = store
         self._enqueuer = PeriodicEnqueuer(store, telemetry)
+        self._requests = RequestCleanup(store)
         self._max_interval = min(MAX_INTERVAL, lease / 4)
         self._lease = lease
-        self._sweep_at = -math.inf  # all four times are those of the monotonic clock
+        self._sweep_at = -math.inf  # all five times are those of the monotonic clock
         self._pauses_at = -math.inf
+        self._requests_at = -math.inf
         self._enqueue_at = math.inf
         self._enqueued_at = -math.inf
         self._sweep_retry = RetryUntilAvailable("sweep the store", who="process")
@@ -66,7 +71,10 @@ class Maintenance:
                 await self._sweep()
             if time.monotonic() >= self._pauses_at:
                 await self._end_pauses()
-            await asyncio.sleep(min(self._enqueue_at, self._sweep_at, self._pauses_at) - time.monotonic())
+            if time.monotonic() >= self._requests_at:
+                await self._remove_requests()
+            next_at = min(self._enqueue_at, self._sweep_at, self._pauses_at, self._requests_at)
+            await asyncio.sleep(next_at - time.monotonic())
 
     async def _sweep(self) -> None:
         try:
@@ -90,8 +98,12 @@ class Maintenance:
     async def _end_pauses(self) -> None:
         with suppress(StoreError):  # the sweeps report it
             await end_pauses(self._store)
-            await remove_old_requests(self._store)
         self._pauses_at = time.monotonic() + PAUSES_INTERVAL
+
+    async def _remove_requests(self) -> None:
+        with suppress(StoreError):
+            await self._requests.run_once()
+        self._requests_at = time.monotonic() + REQUESTS_INTERVAL
 
     async def _enqueue(self) -> None:
         try:

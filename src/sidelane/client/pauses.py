@@ -4,7 +4,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Final
 
 from sidelane.model.batch import BatchRecord
@@ -71,8 +71,10 @@ def load_pauses(value: VersionedValue | None) -> Pauses:
     """Return the pauses of the stored value, which does not exist before the first pause."""
     if value is None:
         return Pauses()
-    kinds = json.loads(value.text).items()
-    return Pauses(**{kind: {name: Pause(**pause) for name, pause in found.items()} for kind, found in kinds})
+    found = json.loads(value.text)  # by another version perhaps, which has more or fewer kinds of pauses
+    return Pauses(
+        *({name: Pause(**pause) for name, pause in found.get(kind.name, {}).items()} for kind in fields(Pauses))
+    )
 
 
 async def read_pauses(store: Store) -> Pauses:

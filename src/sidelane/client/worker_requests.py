@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -20,6 +21,9 @@ TRIES: Final = 10
 READ_INTERVAL: Final = 1.0
 """Seconds after which workers read their instructions again without a notification."""
 
+ABSENCE: Final = 3600.0
+"""Seconds without a sign of life after which a worker is gone. After an outage of the store, workers go on as before it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -28,7 +32,8 @@ async def read_requests(store: Store) -> Mapping[str, WorkerRequest]:
     found: dict[str, WorkerRequest] = {}
     after: str | None = None
     while page := await store.list_values(PREFIX, after=after):
-        found |= {value.name.removeprefix(PREFIX): WorkerRequest.load(value.text) for value in page}
+        requests = {value.name.removeprefix(PREFIX): WorkerRequest.load(value.text) for value in page}
+        found |= {worker: request for worker, request in requests.items() if request is not None}
         after = page[-1].name
     return found
 
@@ -48,14 +53,6 @@ async def set_request(store: Store, worker_id: str, request: WorkerRequest | Non
     raise StoreUnavailable("Others change the request to this worker at the same moment; try again.")
 
 
-async def remove_old_requests(store: Store) -> None:
-    """Remove the requests to workers that are not alive any more. Any process may do this at any time."""
-    if not (made := await read_requests(store)):
-        return
-    for worker_id in made.keys() - {worker.id for worker in await store.workers()}:
-        await set_request(store, worker_id, None)
-
-
 async def follow_instructions(store: Store, worker_id: str, on_read: Callable[[Instructions], None]) -> None:
     """Call `on_read` with the instructions for a worker each time that they have been read, until cancelled."""
     names = PAUSES, PREFIX + worker_id
@@ -70,3 +67,21 @@ async def follow_instructions(store: Store, worker_id: str, on_read: Callable[[I
         except StoreError as error:  # the claims report it
             logger.debug("the instructions of operators cannot be read: %s", error)
         await asyncio.sleep(READ_INTERVAL)
+
+
+class RequestCleanup:
+    """Removes the requests to workers that are gone. Every process that sweeps does this."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._absent: dict[str, float] = {}  # since when, in monotonic seconds, by the id of the worker
+
+    async def run_once(self) -> None:
+        """Remove the requests to workers that no call has found alive for `ABSENCE` seconds. Raises `StoreError`."""
+        requested = (await read_requests(self._store)).keys()
+        alive = {worker.id for worker in await self._store.workers()} if requested else set()
+        now = time.monotonic()
+        self._absent = {worker_id: self._absent.get(worker_id, now) for worker_id in requested - alive}
+        for worker_id, since in self._absent.items():
+            if now - since >= ABSENCE:
+                await set_request(self._store, worker_id, None)

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Final
 
 from sidelane.client.client import Client
-from sidelane.client.put_aside import note_put_aside
+from sidelane.client.put_aside import note_put_aside, read_put_aside
 from sidelane.consumers.consumer import Consumer
 from sidelane.consumers.submission import submit_once
 from sidelane.model.durations import DAY
@@ -31,6 +31,7 @@ from sidelane.model.job import State
 from sidelane.model.message import Message
 from sidelane.model.problem import Problem
 from sidelane.model.queue import INTERNAL_PREFIX
+from sidelane.stores.contract import MAX_PAGE_ITEMS
 from sidelane.tasks.context import Context
 from sidelane.tasks.decorator import add_internal_task
 from sidelane.tasks.internal_queues import MESSAGE_QUEUE
@@ -108,7 +109,7 @@ async def put_aside(client: Client, consumer: Consumer, message: Message, reason
 async def _keep_copy(
     client: Client, consumer: Consumer, message: Message, reason: str, id_retention: float
 ) -> str | None:
-    """Return the id of the job with the copy of a message, or None if the message was put aside before and still is."""
+    """Return the id of the job with the copy of a message, or None if the message was noted before and is still put aside."""
     if len(message.body) > MAX_SIZE:
         raise PayloadTooLarge(f"It is larger than {MAX_SIZE:,} bytes.")
     digest = hashlib.sha256(f"{consumer.name}\n{message.id}".encode(errors="replace")).hexdigest()[:16]
@@ -122,10 +123,13 @@ async def _keep_copy(
     submission = await client.submit_spec(replace(spec, follow_ups=()))
     if submission.created:
         return spec.id
-    if submission.record.state is not State.SUCCEEDED:
-        return None
-    await client.store.requeue([spec.id])
-    return spec.id
+    if submission.record.state is State.SUCCEEDED:
+        await client.store.requeue([spec.id])
+        return spec.id
+    newest = await read_put_aside(
+        client.store, MAX_PAGE_ITEMS
+    )  # not there: the process ended before it noted the message
+    return None if any(each.job == spec.id for each in newest) else spec.id
 
 
 def _not_usable(reason: str) -> PermanentFailure:

@@ -13,7 +13,7 @@ MAX_OVERRIDES: Final = 200
 """Overrides that a store keeps."""
 
 MAX_NUMBER: Final = 2**52
-"""Maximum of a number of jobs. Every store counts so far exactly."""
+"""Maximum of a number of jobs, up to which every store counts exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

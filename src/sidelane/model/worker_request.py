@@ -28,10 +28,13 @@ class WorkerRequest:
         return dump_json({"action": self.action, "by": self.by, "reason": self.reason, "since": self.since})
 
     @classmethod
-    def load(cls, text: str) -> "WorkerRequest":
-        """Return the request of a versioned value."""
+    def load(cls, text: str) -> "WorkerRequest | None":
+        """Return the request of a versioned value, or None for an action of a newer release, which this one does not know."""
         found = json.loads(text)
-        return cls(**{**found, "action": WorkerAction(found["action"])})
+        if found["action"] not in list(WorkerAction):
+            return None
+        action = WorkerAction(found["action"])
+        return cls(action=action, by=found["by"], reason=found["reason"], since=found["since"])
 
 
 @dataclass(frozen=True, slots=True)

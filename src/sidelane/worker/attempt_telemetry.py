@@ -183,10 +183,7 @@ def wait_of(claimed: Claimed) -> Wait | None:
     """Return for what a job waited before its attempt, or None if the source does not tell."""
     if claimed.waited is None:
         return None
-    held = {
-        Change.BLOCKED: 0.0,
-        Change.PAUSED: 0.0,
-    }  # seconds in which a limit, or the pause of its batch, held it back
+    held = {Change.BLOCKED: 0.0, Change.PAUSED: 0.0}  # seconds for which a limit, or a pause of its batch, held it back
     since, hold = claimed.record.submitted, None
     for each in load_transitions(claimed.record.transitions):
         if each.change in QUEUED_AGAIN:

@@ -151,11 +151,9 @@ class Worker:
     def health(self) -> str:
         """Return "ok", or a sentence about why this worker does not work."""
         errors = [
-            *(self._heartbeat.blocked, *(fetcher.error for fetcher in self._fetchers)),
-            *(self._reporter.error, self._heartbeat.error, self._isolation.error),
-            *(service.error for service in self._services),
-            *self._resources.failed.values(),
-        ]
+            *self._claim_errors, self._reporter.error, self._heartbeat.error, self._isolation.error,
+            *(service.error for service in self._services), *self._resources.failed.values(),
+        ]  # fmt: skip
         if self._stopped:
             return STOPPED
         if self._drain.is_set():
@@ -169,9 +167,12 @@ class Worker:
     @property
     def can_claim(self) -> bool:
         """Whether the worker takes jobs at the moment: the store answers its claims, and it does not drain."""
-        errors = [self._heartbeat.blocked, *(fetcher.error for fetcher in self._fetchers)]
-        drains = self._drain.is_set(), self.instructions.drains
-        return not any((*errors, *drains)) and all(fetcher.claimed for fetcher in self._fetchers)
+        drains = self._drain.is_set() or self.instructions.drains
+        return not drains and not any(self._claim_errors) and all(fetcher.claimed for fetcher in self._fetchers)
+
+    @property
+    def _claim_errors(self) -> list[str | None]:
+        return [self._heartbeat.blocked, *(fetcher.error for fetcher in self._fetchers)]
 
     @property
     def idle(self) -> float:

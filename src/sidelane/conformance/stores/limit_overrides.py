@@ -249,6 +249,18 @@ class ChangedRates(StoreSuite):
         await store.sweep(lease=LEASE)
         assert (await submit_rejected(store, *specs("b", limits=(limit,)))).reached[0].limit.window == 1000.0
 
+    async def test_a_clock_step_back_blocks_no_longer_than_the_rate_in_force(
+        self, store: Store, clock: ManualClock
+    ) -> None:
+        await store.override_limit(rate(60, 60.0))
+        await submit(store, *specs("a", "b", limits=(rate_limit(1, 3600.0, "wait"),)))
+        assert ids(await claim(store)) == ["a"]
+        assert await claim(store) == []
+        clock.advance(-1000)
+        await store.sweep(lease=LEASE)
+        clock.advance(2.01)
+        assert ids(await claim(store)) == ["b"]
+
     async def test_a_rate_does_not_get_a_number_of_slots(self, store: Store) -> None:
         await store.override_limit(slots(9, name="often"))
         await submit(store, *specs("a", "b", limits=(rate_limit(1, 3600.0, "wait"),)))

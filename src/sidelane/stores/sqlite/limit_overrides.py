@@ -21,9 +21,8 @@ class LimitsInForce:
     def __init__(self, tx: Transaction) -> None:
         self._tx = tx
         self._any: bool | None = None
-        self._overrides: dict[
-            tuple[str, bool], LimitOverride | None
-        ] = {}  # by the id of a limit, and whether it is a rate
+        # by the id of a limit, and whether it is a rate
+        self._overrides: dict[tuple[str, bool], LimitOverride | None] = {}
 
     def of(self, limit: Limit) -> Limit:
         """Return a limit with the numbers in force: those of an override of its key, else of its name, else its own."""

@@ -21,7 +21,8 @@ SELECT count(*) FROM limit_overrides WHERE id <> ?
 
 -- :save
 -- Parameters: id, name, key, max, window, burst, since, until, by, reason.
-INSERT OR REPLACE INTO limit_overrides (id, name, key, max, per, burst, since, until, by, reason) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR REPLACE INTO limit_overrides (id, name, key, max, per, burst, since, until, by, reason)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :delete
 -- Parameters: id. Row: until.
@@ -49,4 +50,5 @@ DELETE FROM limit_checks WHERE last = ?
 
 -- :next_blocked
 -- Parameters: first, last. Row: the first limit from the first to the last that jobs wait for.
-SELECT blocked_by FROM jobs INDEXED BY jobs_blocked WHERE state = -1 AND blocked_by >= ? AND blocked_by <= ? ORDER BY blocked_by LIMIT 1
+SELECT blocked_by FROM jobs INDEXED BY jobs_blocked
+ WHERE state = -1 AND blocked_by >= ? AND blocked_by <= ? ORDER BY blocked_by LIMIT 1

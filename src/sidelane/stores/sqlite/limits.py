@@ -159,7 +159,7 @@ def schedule_unblock(tx: Transaction, limit_id: str, at: float) -> None:
 
 
 def clamp_rates(tx: Transaction, limit: int) -> bool:
-    """Shorten up to `limit` rates that last too long since the clock went back. Return whether there may be more."""
+    """Shorten up to `limit` rates that may last too long since the clock went back. Return whether there may be more."""
     return tx.execute(SQL.clamp_rates, tx.now, limit) == limit
 
 

@@ -39,10 +39,9 @@ INSERT INTO rates (limit_id, per_window, window, burst, tat, span) VALUES (?1, ?
 UPDATE rates SET unblock_at = ? WHERE limit_id = ? AND unblock_at IS NULL
 
 -- :clamp_rates
--- Parameters: now, limit.
-UPDATE rates SET tat = min(tat, ?1 + span), unblock_at = min(unblock_at, ?1 + window / per_window)
- WHERE limit_id IN (
-    SELECT limit_id FROM rates WHERE tat > ?1 + span OR unblock_at > ?1 + window / per_window LIMIT ?2)
+-- Rates that jobs wait for are due at once, and then wait as long as the numbers in force say. Parameters: now, limit.
+UPDATE rates SET tat = min(tat, ?1 + span), unblock_at = min(unblock_at, ?1)
+ WHERE limit_id IN (SELECT limit_id FROM rates WHERE tat > ?1 + span OR unblock_at > ?1 LIMIT ?2)
 
 -- :prune_rates
 -- Parameters: now, limit.

@@ -35,12 +35,14 @@ def pause_jobs(tx: Transaction, seqs: Sequence[int]) -> None:
     """Move jobs of paused batches out of their user queues. The shares of the jobs' users do not change."""
     user_queues = set[fair_queue.UserQueue]()
     for seq in seqs:
-        (unblocked_from,) = tx.one(SQL.blocked_by, seq)
+        series, limit_id, blocked_at = tx.one(SQL.before, seq)
         job_id, *user_queue = tx.one(SQL.pause_job, seq, tx.now, dump_transition(Change.PAUSED, tx.now))
         user_queues.add(fair_queue.UserQueue(*user_queue))
         tx.changes.jobs.add(job_id)
-        if unblocked_from is not None:  # the capacity that was reserved for it
-            tx.changes.freed_limits.add(unblocked_from)
+        if blocked_at is not None:  # it was claimed by id
+            history.count(tx, series, Count.LIMIT_WAIT_MS, milliseconds(tx.now - blocked_at))
+        if limit_id is not None:  # the capacity that was reserved for it
+            tx.changes.freed_limits.add(limit_id)
     fair_queue.remove_unready(tx, user_queues)
 
 

@@ -16,9 +16,9 @@ SELECT 1 FROM batches INDEXED BY batches_paused WHERE paused = 1 LIMIT 1
 -- Parameters: seq.
 SELECT 1 FROM jobs j CROSS JOIN batches b ON b.id = j.batch WHERE j.seq = ? AND b.paused = 1
 
--- :blocked_by
--- Parameters: seq. Row: the limit that the job was unblocked from.
-SELECT blocked_by FROM jobs WHERE seq = ?
+-- :before
+-- Parameters: seq. Row: series, the limit that the job waits for or was unblocked from, since when it waits for it.
+SELECT series, blocked_by, blocked_at FROM jobs WHERE seq = ?
 
 -- :pause_job
 -- Parameters: seq, now, transitions to add. Row: id, queue, isolated, priority, user.

@@ -15,7 +15,8 @@ CREATE TABLE jobs (
     unique_key       TEXT,
     parent           TEXT,
     batch            TEXT,
-    state            INTEGER NOT NULL,        -- -2 paused, -1 blocked, 0 ready, 1 delayed until `due`, 2 running, 3 succeeded, 4 failed, 5 cancelled
+    state            INTEGER NOT NULL,        -- -2 paused, -1 blocked, 0 ready, 1 delayed until `due`, 2 running, 3 succeeded,
+                                              -- 4 failed, 5 cancelled
     due              REAL NOT NULL,           -- state 1: not before; states 0 and less: ready since
     delay            REAL,                    -- the duration that `due` was computed from, if any
     attempt          INTEGER NOT NULL DEFAULT 0,

@@ -174,7 +174,8 @@ end
 -- Return some slots and rates that jobs wait for and that an override concerns, and where to continue ('0': these are the last).
 local function waiting_at_changed(id, cursor)
   if not id:find('/', 1, true) then
-    local next_cursor, found = unpack(call('ZSCAN', PREFIX .. 'blocked_limits', cursor, 'MATCH', '*:' .. id .. '/*', 'COUNT', MAX_SCANNED))
+    local keys = PREFIX .. 'blocked_limits'
+    local next_cursor, found = unpack(call('ZSCAN', keys, cursor, 'MATCH', '*:' .. id .. '/*', 'COUNT', MAX_SCANNED))
     local names = {}
     for index = 1, #found, 2 do
       if found[index]:match('^%a+:([^/]*)') == id then

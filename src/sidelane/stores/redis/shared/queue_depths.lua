@@ -2,7 +2,8 @@
 -- Needs: queues, fair_queue.
 -- Exports: queue_depths, isolated_count
 --
--- Keys: running, running_users:<queue>, blocked_in, paused_in, priorities:<queue>, delayed:<queue>, isolated:<queue>, and those of queues and fair_queue.
+-- Keys: running, running_users:<queue>, blocked_in, paused_in, priorities:<queue>, delayed:<queue>, isolated:<queue>, and those of queues
+--       and fair_queue.
 
 local MAX_FIRST_JOBS = 200 -- users of a queue whose first jobs are read
 

@@ -17,9 +17,9 @@
 --
 -- LOG_SPACE is the number of bytes that the log may still grow by; false: the log is truncated.
 -- ORDINAL is how many events of the newest attempt are in the log, and LOGGED how many of these are log records.
--- DUE is when a ready job became so, and when a limit blocked a blocked one or a claim found that its batch is paused. WORKER is that of the newest attempt, while it
--- runs and if it ended the job. RELEASE is that of the worker of the newest attempt; '' before the first. USAGE is what its
--- attempts used: a list of input tokens, output tokens and millionths of a currency's unit.
+-- DUE is when a ready job became so, when a limit blocked a blocked one, or when a claim found that the batch of a paused one is paused.
+-- WORKER is that of the newest attempt, while it runs and if it ended the job. RELEASE is that of the worker of the newest attempt; ''
+-- before the first. USAGE is what its attempts used: a list of input tokens, output tokens and millionths of a currency's unit.
 --
 -- `Row` in replies.py has the same order of fields. `wake_workers` is set in wake_workers.lua.
 

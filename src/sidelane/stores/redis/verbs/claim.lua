@@ -7,8 +7,8 @@
 -- Arguments: worker, its release, request, limit, lease, whether it takes isolated jobs (and no others), count of tasks (-1: any), then name and
 --            version of each, count of ids, then each, count of queues, then name and slots of each, watcher ('': none), count of
 --            queues without free slots, then each.
--- Returns: whether to call again (more jobs were expired, paused or blocked than one call handles), seconds until the next delayed job is due
---          ('-': none), the time, whether an isolated job waits that was not asked for, the ids of jobs that expired instead, the last
+-- Returns: whether to call again (more jobs were expired, paused or blocked than one call handles), seconds until the next delayed job
+--          is due ('-': none), the time, whether an isolated job waits that was not asked for, the ids of jobs that expired instead, the last
 --          pauses that jobs waited for (queue, begin and end of each; false: the claim is repeated), and the reply of each job.
 
 local MAX_BLOCKED = 200 -- due, expired, paused, resumed or blocked jobs that one call handles
@@ -53,7 +53,8 @@ end
 -- Return how a claim treats a kind of jobs.
 local function kind_filter(i, limited, version, task)
   local open = knows_task(version, task) and (i == 'i') == isolated
-  return { open = open, isolated = i == 'i', version = version, task = task, may_start = (limited == 'l' or batches_are_paused) and may_start }
+  local checked = (limited == 'l' or batches_are_paused) and may_start
+  return { open = open, isolated = i == 'i', version = version, task = task, may_start = checked }
 end
 
 -- Return true if a queue has a ready isolated job that this worker can run.

@@ -4,8 +4,8 @@
 --
 -- Keys: slots:<limit>, rate:<limit>, blocked:slots:<limit>, blocked:rate:<limit>; of one job of each, job:<id>.
 -- Arguments: limits.
--- Returns for each that is used or waited for: limit, maximum in force (of a rate: its burst), how many are used, how many jobs wait, and of a
---          rate the seconds until it admits one more (otherwise '-').
+-- Returns for each that is used or waited for: limit, maximum in force (of a rate: its burst), how many are used, how many jobs wait,
+--          and of a rate the seconds until it admits one more (otherwise '-').
 
 -- Return the slots of a limit, as one of its jobs has it.
 local function max_slots(id, job)

@@ -3,8 +3,8 @@
 -- Flags: no-writes
 --
 -- Keys: those of queue_depths and throughput.
--- Returns for each queue: name, paused, ready, delayed, blocked, paused jobs, running, seconds since its oldest ready job became so ('-': none),
---          starts per second, seconds that the first job has waited longest ('-': none), ready isolated jobs, and a list of tasks, each
+-- Returns for each queue: name, paused, ready, delayed, blocked, paused jobs, running, seconds since its oldest ready job became so
+--          ('-': none), starts per second, seconds that the first job has waited longest ('-': none), ready isolated jobs, and a list of tasks, each
 --          with the newest version that a first job needs.
 
 local MAX_HEADS = 1000 -- users of a kind that are read to find the oldest job

@@ -1,8 +1,8 @@
 -- submit: store new jobs durably. Each is answered with the new job, the existing one, or the reason for its rejection.
 -- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, throughput, job_reply
 --
--- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in, paused_in,
---       tombstone_users.
+-- Keys: those of rows, limits, fair_queue, batches and enqueue; of finalize, if jobs are replaced; delayed:<queue>, blocked_in,
+--       paused_in, tombstone_users.
 -- Arguments: count, then for each a list: id, spec, list of 23 fields, maximum of queued jobs in its queue (nil: none).
 -- Returns: the time, and for each: the sequence of a new job that is ready; sequence and due time of a delayed one; sequence and job
 --          reply of one that a later one has replaced; the job reply of the existing job; or the rejection in a separate list:
@@ -47,8 +47,8 @@ local function rejection(row, max_queued)
   return #reached > 0 and { 'limits', reached }
 end
 
--- Cancel the oldest jobs of a limit with so many slots to make space for a new one. If there are very many, because the limit once had more slots, each
--- new job cancels at least one, and later ones the rest.
+-- Cancel the oldest jobs of a limit with so many slots to make space for a new one. If there are very many, because the limit once had
+-- more slots, each new job cancels at least one, and later ones the rest.
 local function replace(limit_id, slots)
   local unfinished = PREFIX .. 'replaceable:' .. limit_id
   local excess = math.min(call('ZCARD', unfinished) - slots + 1, 1 + MAX_REPLACED - replaced_extra)

@@ -2,8 +2,8 @@
 -- Shared: prelude, rows, history_cells, history, transitions, queues, limit_overrides, limits, fair_queue, wake_workers, batches, enqueue, blocked_jobs, paused_batches, event_log, finalize, workers, lease_expiry, retention, queue_depths, history_upkeep
 -- Flags: allow-oom
 --
--- Keys: those of finalize, blocked_jobs, paused_batches, lease_expiry, retention and history_upkeep, schedule_ticks, and in the hash `meta`: last_sweep,
---       the time of the last sweep; expire_after, when leases may expire.
+-- Keys: those of finalize, blocked_jobs, paused_batches, lease_expiry, retention and history_upkeep, schedule_ticks, and in the hash
+--       `meta`: last_sweep, the time of the last sweep; expire_after, when leases may expire.
 -- Arguments: lease, limit.
 -- Returns: how many leases were lost, jobs ended, jobs removed, whether another sweep has work right now, the seconds until a
 --          worker's or an external job's lease ends and until a schedule fires ('-': none), and the ids of the jobs that ended.
@@ -75,5 +75,6 @@ if next_external and (not next_expiry or next_external < next_expiry) then
   next_expiry = next_external
 end
 return {
-  lost, ended, removed, has_more and 1 or 0, next_expiry and float_text(math.max(0, next_expiry - NOW)) or '-', next_tick and float_text(next_tick - NOW) or '-', ended_jobs,
+  lost, ended, removed, has_more and 1 or 0, next_expiry and float_text(math.max(0, next_expiry - NOW)) or '-',
+  next_tick and float_text(next_tick - NOW) or '-', ended_jobs,
 }

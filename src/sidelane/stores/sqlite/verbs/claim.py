@@ -27,6 +27,8 @@ def claim(tx: Transaction, request: ClaimRequest) -> Claims:
     if claimed_before:
         return Claims(tuple(_claimed(tx, started_job(tx, seq)) for seq in claimed_before))
     paused_batches.resume_jobs(tx)
+    if request.tasks is not None and not request.tasks:  # a drained worker must not search a whole queue
+        return Claims()
     claim, ended_before = _Claim(tx, request), len(tx.changes.ended)
     if request.ids:
         claim.take_ids(request.ids)

@@ -127,12 +127,8 @@ def waiting_jobs(tx: Transaction, limit_id: str, after: tuple[int, int] | None, 
         found = tx.all(
             f"{_WAITING} AND j.priority = ? AND j.seq > ? ORDER BY j.seq LIMIT ?", limit_id, priority, seq, limit
         )
-        found += tx.all(
-            f"{_WAITING} AND j.priority < ? ORDER BY j.priority DESC, j.seq LIMIT ?",
-            limit_id,
-            priority,
-            limit - len(found),
-        )
+        lower = f"{_WAITING} AND j.priority < ? ORDER BY j.priority DESC, j.seq LIMIT ?"
+        found += tx.all(lower, limit_id, priority, limit - len(found))
     return [rows.record(each) for each in found]
 
 
@@ -152,20 +148,8 @@ def stats(tx: Transaction) -> list[QueueStats]:
     """Count the unfinished jobs of every queue that ever had a job."""
     found = []
     running_by_user = {(queue, user): count for queue, user, count in tx.all(SQL.running_by_user)}
-    for (
-        name,
-        paused,
-        ready,
-        delayed,
-        blocked,
-        of_paused,
-        running,
-        since,
-        starts,
-        counted_at,
-        isolated,
-        resumed,
-    ) in tx.all(SQL.stats):
+    for each in tx.all(SQL.stats):
+        name, paused, ready, delayed, blocked, of_paused, running, since, starts, counted_at, isolated, resumed = each
         first_jobs = tx.all(SQL.first_in_line, name, _MAX_HEADS) if ready else []
         waits = [
             tx.now - max(resumed, head_since if user else due)
