@@ -82,6 +82,13 @@ class JobQueries(StoreSuite):
         assert await found(store, Query(states=frozenset({State.QUEUED}))) == ["again"]
         assert await found(store, Query(states=frozenset())) == []
 
+    async def test_jobs_of_a_state_are_found_whatever_their_sequence(self, store: Store) -> None:
+        ids = [f"job-{number}" for number in range(300)]
+        await store.submit([JobSpec(id=each, task="t") for each in ids])
+        ended = [ids[number] for number in (0, 125, 126, 127, 128, 253, 254, 255, 256, 299)]
+        await store.cancel(ended)
+        assert await found(store, Query(states=frozenset({State.CANCELLED}))) == ended[::-1]
+
     async def test_listed_records_have_no_history(self, store: Store) -> None:
         await finish(store, await start(store, *specs("a")), Retried(failure()))
         whole = await record(store, "a")

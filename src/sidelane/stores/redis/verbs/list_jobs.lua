@@ -61,7 +61,7 @@ local function indexed_jobs()
   for position = 1, #found, 2 do
     ids[#ids + 1] = found[position]
   end
-  read_rows(ids)
+  read_rows(ids, states ~= '' and states)
   return ids, found[#found]
 end
 
