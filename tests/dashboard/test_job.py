@@ -5,13 +5,14 @@ import json
 import re
 
 from sidelane import Job
-from sidelane.admin.jobs import situation_of
+from sidelane.admin.jobs import job_detail, situation_of
 from sidelane.admin.why import NOW, explain
 from sidelane.model.job import FollowUp, JobSpec, State
 from sidelane.tasks.internal_queues import CALLBACK_QUEUE, CALLBACK_TASK
 from tests.dashboard.conftest import BOTH_STORES
 from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop
+from tests.dashboard.waiting import until
 from tests.web.clients import Server, frames_of
 
 VIEWER = {"Cookie": "who=vic"}
@@ -51,6 +52,25 @@ async def test_first_line_says_why_as_the_command_line_does(server: Server, shop
     (sentence,) = explain(situation, situation.record.ended or 0.0)[NOW]
     assert str(sentence) == "Gave up 0.0 s ago after attempt 1: KeyError: 'x'."
     assert "after attempt 1: KeyError: 'x'." in text_of(await get(server, f"jobs/{job.id}"))
+
+
+@BOTH_STORES
+async def test_page_and_command_say_how_many_listen(server: Server, shop: Shop) -> None:
+    job = await started(shop, "one two", 1)
+    other = await shop.tasks["answer"].submit("three")
+    async with server.stream(f"/jobs/{job.id}/events") as first, server.stream(f"/jobs/{job.id}/events") as second:
+        await first.until("token")
+        await second.until("token")
+
+        async def are_known() -> bool:
+            return "Listeners 2 now" in text_of(await get(server, f"jobs/{job.id}"))
+
+        await until(are_known)
+        assert "Listeners 0 now" in text_of(await get(server, f"jobs/{other.id}"))
+        assert (await job_detail(shop.lane.client, job.id)).document()["listeners"] == 2
+    await job.cancel()
+    await ended(shop, job.id)
+    assert (await job_detail(shop.lane.client, job.id)).document()["listeners"] is None
 
 
 async def test_failed_job_shows_each_failure_with_its_traceback(server: Server, shop: Shop) -> None:

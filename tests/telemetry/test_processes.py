@@ -42,10 +42,10 @@ async def test_application_with_its_own_lifespan_reports_its_process(lane: Sidel
         (process,) = await until(lambda: api_processes(lane), "the process is known")
         assert (process.name, process.release, process.slots, process.queues) == ("api", "2026-07-01", 0, {})
         assert process.memory > 1_000_000
-        with lane.services.api_process.streams.track(StreamKind.SSE):
+        with lane.services.api_process.streams.track(StreamKind.SSE, job="j1"):
 
             async def has_stream() -> bool:
-                return [each.streams for each in await api_processes(lane)] == [1]
+                return [(each.streams, each.listeners) for each in await api_processes(lane)] == [(1, {"j1": 1})]
 
             await until(has_stream, "the open stream is reported")
     async with lane.open():

@@ -20,6 +20,7 @@ from sidelane.admin.job_notices import WorkerLookup, find_worker
 from sidelane.admin.limits import changed_limits
 from sidelane.admin.timeline import timeline_document, tokens_per_second
 from sidelane.admin.why import Situation, explain, explanation_document
+from sidelane.admin.workers import listeners_of
 from sidelane.callbacks.status import CallbackRecord, callbacks_of
 from sidelane.client.client import Client
 from sidelane.client.event_stream import partial_text
@@ -106,6 +107,7 @@ class JobDetail:
     situation: Situation
     partial: str
     callbacks: Sequence[CallbackRecord]
+    listeners: int | None  # None: it has ended, or an API process cannot tell
 
     @property
     def record(self) -> JobRecord:
@@ -136,6 +138,7 @@ class JobDetail:
             "notice": str(lookup.notice) if lookup.notice else None,
             "running_on": worker_document(lookup.worker) if lookup.worker else None,
             "dispatched": {"to": sent.to, "until": time_text(sent.until)} if sent else None,
+            "listeners": self.listeners,
             "retention": record.spec.retention,
             "history": [failure_document(failure) for failure in record.history],
             "tokens_per_second": tokens_per_second(record),
@@ -202,6 +205,7 @@ async def job_detail(client: Client, job_id: str) -> JobDetail:
         situation=situation,
         partial=await partial_text(client.store, record.id, limit) if record.result is None else "",
         callbacks=await callbacks_of(client, job_id),
+        listeners=None if record.state.finished else listeners_of(job_id, await client.store.workers()),
     )
 
 

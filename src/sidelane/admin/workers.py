@@ -15,7 +15,7 @@ from sidelane.client.worker_requests import read_requests, set_request
 from sidelane.model.job import MAX_TEXT, JobRecord, Query, State
 from sidelane.model.queue import INTERNAL_PREFIX
 from sidelane.model.sentence import Sentence, sentence
-from sidelane.model.worker import API, WORKER_EXITS, WorkerInfo
+from sidelane.model.worker import API, MAX_LISTENED, WORKER_EXITS, WorkerInfo
 from sidelane.model.worker_request import WorkerAction, WorkerRequest
 from sidelane.stores.contract import Store
 
@@ -29,6 +29,12 @@ MAX_EXITS: Final = 50
 def in_order(workers: Iterable[WorkerInfo]) -> list[WorkerInfo]:
     """Return workers by name, then API processes."""
     return sorted(workers, key=lambda worker: (worker.kind == API, worker.name, worker.started))
+
+
+def listeners_of(job_id: str, workers: Iterable[WorkerInfo]) -> int | None:
+    """Return how many clients listen to a job, by the last heartbeats, or None if an API process has too many jobs to tell."""
+    counts = [each.listeners.get(job_id, None if len(each.listeners) >= MAX_LISTENED else 0) for each in workers]
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 async def running_jobs(store: Store) -> Mapping[str, Sequence[JobRecord]]:

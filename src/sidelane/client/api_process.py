@@ -11,7 +11,7 @@ from sidelane.client.load_recorder import LoadRecorder
 from sidelane.model.errors import StoreError
 from sidelane.model.ids import new_nonce
 from sidelane.model.settings import Settings
-from sidelane.model.worker import API, OK, STOPPED, WorkerInfo
+from sidelane.model.worker import API, MAX_LISTENED, OK, STOPPED, WorkerInfo
 from sidelane.outage import RetryUntilAvailable
 from sidelane.processes.own_usage import CpuMeter, own_memory
 from sidelane.stores.contract import Store
@@ -57,6 +57,7 @@ class ApiProcess:
             id=self._id, name="api", host=socket.gethostname(), pid=os.getpid(), kind=API, started=self._started,
             health=health, memory=own_memory(), cpu=self._cpu.fraction(), release=self._settings.release,
             loop_lag=self._loop_meter.lag, streams=self.streams.open,
+            listeners=self.streams.listeners(MAX_LISTENED),
         )  # fmt: skip
 
     def _start(self, store: Store) -> list[asyncio.Task[None]]:

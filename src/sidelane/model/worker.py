@@ -26,6 +26,10 @@ MAX_WORKER_EXITS: Final = 1000
 MAX_EXIT_JOBS: Final = 50
 
 
+MAX_LISTENED = 300
+"""Jobs of which one heartbeat says how many listen."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInfo:
     """One process, as described in its heartbeats. `tasks` maps each name to the newest version that the worker has.
@@ -49,6 +53,7 @@ class WorkerInfo:
     release: str = ""
     loop_lag: float = 0.0  # seconds that its event loop lately came too late
     streams: int = 0  # event streams that it serves now
+    listeners: Mapping[str, int] = field(default_factory=dict)  # by job, of the `MAX_LISTENED` jobs with most
     isolation: bool = False  # it runs isolated jobs only
     restartable: bool = False  # its process runs nothing else, and may be replaced
     request: str = ""  # what operators have asked of it, and it does: "drain" or "restart"

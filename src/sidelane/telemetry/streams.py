@@ -1,7 +1,8 @@
 """Streams: which event streams this process serves, and how it tells telemetry about them."""
 
 import time
-from collections.abc import Awaitable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -18,22 +19,31 @@ class Streams:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self.open = 0
+        self._listeners = Counter[str]()  # by job
         self._telemetry = telemetry
 
+    def listeners(self, jobs: int) -> Mapping[str, int]:
+        """Return how many clients listen to each job, of the `jobs` with most."""
+        return dict(self._listeners.most_common(jobs))
+
     @contextmanager
-    def track(self, kind: StreamKind, *, resumed: bool = False, span: Span = NO_SPAN) -> Iterator["Stream"]:
+    def track(
+        self, kind: StreamKind, *, job: str | None = None, resumed: bool = False, span: Span = NO_SPAN
+    ) -> Iterator["Stream"]:
         """Count a stream within the block, after which its span ends.
 
-        `resumed` is whether it continues after an event that its client has.
+        `job` is the one that its client listens to. `resumed` is whether it continues after an event that its client has.
         """
         stream, reported = Stream(self._telemetry, kind), self._telemetry.wants(StreamOpened)
         self.open += 1
+        self._listeners.update([job] if job else [])
         if reported:
             self._telemetry.report(StreamOpened(kind=kind, resumed=resumed))
         try:
             yield stream
         finally:
             self.open -= 1
+            self._listeners -= Counter([job] if job else [])  # without those that have none left
             span.set(
                 {"sidelane.stream.kind": kind, "sidelane.stream.resumed": resumed, "sidelane.stream.sent": stream.sent}
             )

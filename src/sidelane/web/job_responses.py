@@ -104,7 +104,7 @@ class JobResponses:
             frames,
             headers={"Location": document.links.self_},
             stream=self.streams.track(
-                StreamKind.SSE, resumed=after is not None, span=self.stream_span(connection, record)
+                StreamKind.SSE, job=record.id, resumed=after is not None, span=self.stream_span(connection, record)
             ),
             presence=self.presence.track(record),
         )

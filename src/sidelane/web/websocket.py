@@ -48,7 +48,7 @@ async def stream_events(
     Stop if the client disconnects or the server stops.
     """
     await socket.accept()
-    tracked = streams.track(StreamKind.WEBSOCKET, resumed=after is not None, span=span)
+    tracked = streams.track(StreamKind.WEBSOCKET, job=record.id, resumed=after is not None, span=span)
     with (
         tracked as stream,
         suppress(WebSocketDisconnect, RuntimeError),

@@ -123,6 +123,7 @@ def _facts(detail: JobDetail, now: float) -> RenderableType:
         ("worker", _worker(record, detail.lookup.worker)),
         ("dispatched", f"to {sent.to}, until {timestamp(sent.until)}" if sent else ""),
         ("events", str(record.last) if record.last else ""),
+        ("listeners", f"{detail.listeners:,} now" if detail.listeners else ""),
         ("retention", duration(spec.retention)),
     ]
     return facts_grid(facts)

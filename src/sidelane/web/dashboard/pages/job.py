@@ -18,6 +18,7 @@ from sidelane.admin.limits import change_in_force
 from sidelane.admin.stack import job_stack
 from sidelane.admin.timeline import Phase, Stage, attempts_of, stages, tokens_per_second
 from sidelane.admin.why import Situation, explain
+from sidelane.admin.workers import listeners_of
 from sidelane.callbacks.status import callbacks_of
 from sidelane.external.outbox import DISPATCH_TASK
 from sidelane.files.file import ID
@@ -101,6 +102,7 @@ async def _job(view: View) -> Response:
         explanation=explain(situation, now), bars=_bars(stages(record, now)[-MAX_STAGES:]), stages=stages(record, now),
         attempts=attempts_of(record), timeline=timeline(record), texts=texts, difference=_difference(texts),
         after=texts.cursor.text(record.id) if texts.cursor else "", limits=_limits(situation),
+        listeners=None if record.state.finished else listeners_of(record.id, await view.reads.workers()),
         callbacks=await callbacks_of(view.client, record.id), trace_url=_trace_url(view, record),
         follow_ups=users_follow_ups(record.spec), usage=None if record.usage == NO_USAGE else record.usage,
         rate=tokens_per_second(record), logs=await _newest_logs(view, record), log_fields=_visible_fields(view),
