@@ -14,7 +14,7 @@ from tests.cli.store_driver import StoreDriver
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """A project in the current directory. Its processes are stopped after the test."""
-    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "SIDELANE_STORE", "SIDELANE_LANE", "SIDELANE_DEBUG"):
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "SIDELANE_STORE", "SIDELANE_LANE", "SIDELANE_DEBUG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
     made = Project(tmp_path)
