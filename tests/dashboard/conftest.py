@@ -19,6 +19,10 @@ BOTH_STORES = pytest.mark.parametrize(
 )
 
 
+MAX_WEIGHT = 200_000
+"""Bytes of a page with all that it loads."""
+
+
 @pytest.fixture
 def shop(tmp_path: Path, store: str) -> Shop:
     return make_shop(tmp_path, store=store)
@@ -50,6 +54,15 @@ class Browser:
     def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)
+
+
+async def weight(page: Page) -> int:
+    """Return the bytes of a page and of what it loads to be shown. Streams and later requests for changes are left out."""
+    sizes: list[int] = await page.evaluate(
+        "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
+        ".filter(each => each.initiatorType !== 'fetch' && !/live$|stream/.test(each.name)).map(each => each.decodedBodySize)"
+    )
+    return sum(sizes)
 
 
 @pytest.fixture

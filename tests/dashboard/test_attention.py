@@ -14,7 +14,7 @@ from sidelane.admin.findings.finding import Finding
 from sidelane.admin.findings.mutes import mute
 from sidelane.model.job import JobSpec
 from sidelane.model.worker import ClaimRequest
-from tests.dashboard.conftest import BOTH_STORES, Browser
+from tests.dashboard.conftest import BOTH_STORES, MAX_WEIGHT, Browser, weight
 from tests.dashboard.pages import act, get, text_of
 from tests.dashboard.shop import Shop, make_shop
 from tests.dashboard.waiting import end_of, until
@@ -25,7 +25,6 @@ HOSTILE = '"><script>alert(1)</script>/\N{HANGUL SYLLABLE HAN}\N{RIGHT-TO-LEFT O
 LATER = 15_000.0
 """Milliseconds within which an open page shows a new finding. Findings are read every five seconds."""
 
-MAX_WEIGHT = 200_000
 MAX_PAINT = 300.0
 
 
@@ -188,11 +187,7 @@ async def test_page_is_light_and_paints_soon(browser: Browser, shop: Shop) -> No
         await page.reload()
         await expect(page.locator("canvas")).to_be_visible()
         paints.append(await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
-    sizes = await page.evaluate(
-        "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
-        ".filter(each => !each.name.endsWith('/live')).map(each => each.decodedBodySize)"
-    )
-    assert sum(sizes) <= MAX_WEIGHT, sizes
+    assert await weight(page) <= MAX_WEIGHT
     assert min(paints) <= MAX_PAINT, paints  # the quickest, because other tests run beside this one
 
 

@@ -19,7 +19,7 @@ from sidelane.telemetry import StoreCalled
 from sidelane.web.dashboard.feed import INTERVAL, Feed
 from sidelane.web.dashboard.site import NAVIGATION
 from tests.contract.servers import RunningServer
-from tests.dashboard.conftest import Browser
+from tests.dashboard.conftest import MAX_WEIGHT, Browser, weight
 from tests.dashboard.pages import get
 from tests.dashboard.shop import Shop
 from tests.dashboard.test_job_live import LONG, serious
@@ -27,9 +27,6 @@ from tests.dashboard.test_lists_in_browser import fill
 from tests.web.clients import Server
 
 HOSTILE = "<script>hacked()</script><img src=x onerror=hacked()> \N{RIGHT-TO-LEFT OVERRIDE}" + LONG[:140]
-
-MAX_WEIGHT = 200_000
-"""Bytes of a page with all its assets, before compression."""
 
 STARTS = [path for _, path, _ in NAVIGATION]
 
@@ -61,15 +58,6 @@ async def paths(shop: Shop, text: str) -> list[str]:
 
 async def _pages(records: Sequence[JobRecord]) -> AsyncIterator[Sequence[JobRecord]]:
     yield records
-
-
-async def weight(page: Page) -> int:
-    """Return the bytes of a page and of what it has loaded."""
-    sizes: list[int] = await page.evaluate(
-        "[...performance.getEntriesByType('resource'), ...performance.getEntriesByType('navigation')]"
-        ".filter(each => !/live$|stream/.test(each.name)).map(each => each.decodedBodySize)"
-    )
-    return sum(sizes)
 
 
 @pytest.mark.long
