@@ -1,4 +1,4 @@
-"""One job, task or schedule in a browser: what operators do by click, beside what the tests of lists do."""
+"""One job, task, worker or message in a browser: what operators do by click, beside what the tests of lists do."""
 
 import re
 
@@ -7,6 +7,7 @@ from playwright.async_api import expect
 
 from sidelane.model.job import JobSpec
 from sidelane.model.schedule import Schedule
+from sidelane.model.worker import WorkerInfo
 from tests.consumers.put_aside import Intake, message
 from tests.dashboard.conftest import BOTH_STORES, Browser
 from tests.dashboard.shop import Shop
@@ -87,3 +88,17 @@ async def test_dead_letters_are_purged_in_bulk_by_click(browser: Browser, shop: 
     await page.get_by_role("button", name="Purge 2 jobs").click()
     await page.goto(f"{browser.url}/ops/dead")
     await expect(page.get_by_text("KeyError: 'price'")).to_have_count(0)
+
+
+@BOTH_STORES
+async def test_worker_is_restarted_and_the_request_withdrawn_by_click(browser: Browser, shop: Shop) -> None:
+    worker = WorkerInfo(id="chat-1:box:1:a", name="chat-1", host="box", restartable=True)
+    await shop.lane.client.store.heartbeat(worker, [], lease=60)
+    page = await browser.open(f"workers/{worker.id}")
+    await page.get_by_text("Restart…", exact=True).click()
+    await page.get_by_label("Reason").last.fill("new model")
+    await page.get_by_role("button", name="Restart this worker").click()
+    await expect(page.locator("h1")).to_contain_text("restart requested")
+    await expect(page.get_by_text("“new model”")).to_be_visible()
+    await page.get_by_role("button", name="Withdraw the request").click()
+    await expect(page.locator("h1")).not_to_contain_text("restart requested")
