@@ -27,6 +27,11 @@ LATER = 15_000.0
 
 MAX_PAINT = 300.0
 
+FIRST_PAINT = """new Promise(done => new PerformanceObserver(list => {
+  for (const entry of list.getEntriesByName('first-contentful-paint')) done(entry.startTime);
+}).observe({type: 'paint', buffered: true}))"""
+"""Waits for the first paint, which a busy machine may make after the page has loaded, and returns its milliseconds."""
+
 
 async def run_failing_job(shop: Shop, message: str = "stock_code") -> str:
     job = await shop.lane.submit(shop.tasks["fail"].call(message))
@@ -186,7 +191,7 @@ async def test_page_is_light_and_paints_soon(browser: Browser, shop: Shop) -> No
     for _ in range(5):
         await page.reload()
         await expect(page.locator("canvas")).to_be_visible()
-        paints.append(await page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        paints.append(await page.evaluate(FIRST_PAINT))
     assert await weight(page) <= MAX_WEIGHT
     assert min(paints) <= MAX_PAINT, paints  # the quickest, because other tests run beside this one
 

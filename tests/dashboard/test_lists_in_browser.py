@@ -164,7 +164,7 @@ async def test_worker_that_appears_is_shown_on_an_open_page(browser: Browser, sh
     await page.wait_for_timeout(1500)  # until the page's feed has looked once
     info = WorkerInfo(id="late:box:1:a", name="late", host="box")
     await shop.lane.client.store.heartbeat(info, [], lease=60)
-    await expect(page.get_by_role("link", name="late")).to_be_visible(timeout=3000)
+    await expect(page.get_by_role("link", name="late")).to_be_visible(timeout=10_000)
 
 
 @BOTH_STORES

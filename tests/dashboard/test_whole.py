@@ -128,7 +128,7 @@ async def test_hidden_tab_asks_nothing_and_reads_what_it_missed_when_it_is_seen(
     await asyncio.sleep(4 * INTERVAL)
     assert asked == []
     await _set_hidden(page, hidden=False)
-    await expect(page.get_by_role("link", name="chat")).to_be_visible(timeout=2000)
+    await expect(page.get_by_role("link", name="chat")).to_be_visible(timeout=10_000)
 
 
 async def _set_hidden(page: Page, *, hidden: bool) -> None:
@@ -145,16 +145,17 @@ async def test_one_poller_feeds_all_tabs_and_stops_with_the_last(server: Server,
     shop.lane.telemetry.subscribe(lambda event: calls.update([event.verb]), StoreCalled)
     feed = Feed(SharedReads(shop.lane.client.store))
 
-    async def hear() -> frozenset[str]:
-        async for changed in feed.changes():
-            return changed
-        raise AssertionError("the feed has ended")
+    async def hear() -> None:
+        async for changed in feed.changes():  # the first may be a heartbeat
+            if "jobs" in changed:
+                return
 
     tabs = [asyncio.create_task(hear()) for _ in range(10)]
     await asyncio.sleep(2.5 * INTERVAL)
     assert 2 <= calls["stats"] <= 4
     await shop.tasks["echo"].submit("a")
-    assert {changed >= {"jobs"} for changed in await asyncio.gather(*tabs)} == {True}
+    async with asyncio.timeout(10):
+        await asyncio.gather(*tabs)
     await asyncio.sleep(2 * INTERVAL)
     calls.clear()
     await asyncio.sleep(2 * INTERVAL)
