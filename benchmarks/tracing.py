@@ -1,8 +1,9 @@
-"""The cost of traces: `python -m benchmarks.tracing [jobs] [streams] [span] [--rounds N] [--jobs N]`.
+"""The cost of traces: `python -m benchmarks.tracing [jobs] [streams] [span] [--rounds N] [--jobs N] [--token-time S]`.
 
 jobs     jobs of 50 ms per second of one worker with 100 slots, in pairs: with traces to a collector on this machine, JSON logs and
          metrics, and without these. Each job logs one line in both
-streams  the same, of jobs that yield 50 tokens
+streams  the same, of jobs that yield 50 tokens, one in `--token-time` seconds. By default, that is the pace of a language model.
+         With 0.001, the event loop is the bottleneck
 span     microseconds of CPU for one span with the attributes of an attempt, until it is sent
 """
 
@@ -68,7 +69,7 @@ async def talk() -> AsyncIterator[str]:
     logger.info("asked the model")
     for _ in range(50):
         yield "token "
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(TOKEN_TIME)
     count()
 
 async def main() -> None:
@@ -118,18 +119,18 @@ def collecting() -> Iterator[str]:
             process.kill()
 
 
-def rate(jobs: int, *, streams: bool, **environment: str) -> float:
+def rate(jobs: int, *, streams: bool, token_time: float, **environment: str) -> float:
     """Return the jobs per second of one worker with 100 slots, on a new store."""
     with tempfile.TemporaryDirectory() as folder:
-        program = f"STREAMS = {streams}\n{RUN}"
+        program = f"STREAMS = {streams}\nTOKEN_TIME = {token_time}\n{RUN}"
         return run_program(program, SOURCE, f"sqlite:///{folder}/jobs.db", jobs=jobs, **environment)
 
 
-def throughput(url: str, *, streams: bool, rounds: int, jobs: int) -> None:
+def throughput(url: str, *, streams: bool, rounds: int, jobs: int, token_time: float) -> None:
     print("jobs that yield 50 tokens" if streams else "jobs of 50 ms")
     compare(
-        lambda: rate(jobs, streams=streams, OTEL_EXPORTER_OTLP_ENDPOINT=url, **ON),
-        lambda: rate(jobs, streams=streams),
+        lambda: rate(jobs, streams=streams, token_time=token_time, OTEL_EXPORTER_OTLP_ENDPOINT=url, **ON),
+        lambda: rate(jobs, streams=streams, token_time=token_time),
         rounds=rounds, bar=BAR,
     )  # fmt: skip
 
@@ -157,6 +158,7 @@ def main() -> None:
     parser.add_argument("what", nargs="+", choices=["jobs", "streams", "span"])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=10_000)
+    parser.add_argument("--token-time", type=float, default=0.02)
     arguments = parser.parse_args()
     with collecting() as url:
         if "span" in arguments.what:
@@ -165,7 +167,9 @@ def main() -> None:
         for what in ("jobs", "streams"):
             if what in arguments.what:
                 jobs = arguments.jobs if what == "jobs" else arguments.jobs // 10
-                throughput(url, streams=what == "streams", rounds=arguments.rounds, jobs=jobs)
+                throughput(
+                    url, streams=what == "streams", rounds=arguments.rounds, jobs=jobs, token_time=arguments.token_time
+                )
 
 
 if __name__ == "__main__":
