@@ -25,13 +25,6 @@ HOSTILE = '"><script>alert(1)</script>/\N{HANGUL SYLLABLE HAN}\N{RIGHT-TO-LEFT O
 LATER = 15_000.0
 """Milliseconds within which an open page shows a new finding. Findings are read every five seconds."""
 
-MAX_PAINT = 300.0
-
-FIRST_PAINT = """new Promise(done => new PerformanceObserver(list => {
-  for (const entry of list.getEntriesByName('first-contentful-paint')) done(entry.startTime);
-}).observe({type: 'paint', buffered: true}))"""
-"""Waits for the first paint, which a busy machine may make after the page has loaded, and returns its milliseconds."""
-
 
 async def run_failing_job(shop: Shop, message: str = "stock_code") -> str:
     job = await shop.lane.submit(shop.tasks["fail"].call(message))
@@ -182,18 +175,13 @@ async def test_chart_is_drawn_updated_in_place_and_read_by_keys(browser: Browser
 
 
 @pytest.mark.long
-async def test_page_is_light_and_paints_soon(browser: Browser, shop: Shop) -> None:
+async def test_page_with_many_queues_is_light(browser: Browser, shop: Shop) -> None:
     for number in range(20):
         await shop.lane.client.store.submit([JobSpec(id=f"{number:032x}", task="echo", queue=f"queue-{number}")])
     await run_failing_job(shop)
     page = await browser.open()
-    paints = []
-    for _ in range(5):
-        await page.reload()
-        await expect(page.locator("canvas")).to_be_visible()
-        paints.append(await page.evaluate(FIRST_PAINT))
+    await expect(page.locator("canvas")).to_be_visible()
     assert await weight(page) <= MAX_WEIGHT
-    assert min(paints) <= MAX_PAINT, paints  # the quickest, because other tests run beside this one
 
 
 @pytest.mark.long
