@@ -26,6 +26,11 @@ class Streams:
         """Return how many clients listen to each job, of the `jobs` with most."""
         return dict(self._listeners.most_common(jobs))
 
+    def _forget_listener(self, job: str) -> None:
+        self._listeners[job] -= 1
+        if not self._listeners[job]:
+            del self._listeners[job]
+
     @contextmanager
     def track(
         self, kind: StreamKind, *, job: str | None = None, resumed: bool = False, span: Span = NO_SPAN
@@ -36,14 +41,16 @@ class Streams:
         """
         stream, reported = Stream(self._telemetry, kind), self._telemetry.wants(StreamOpened)
         self.open += 1
-        self._listeners.update([job] if job else [])
+        if job is not None:
+            self._listeners[job] += 1
         if reported:
             self._telemetry.report(StreamOpened(kind=kind, resumed=resumed))
         try:
             yield stream
         finally:
             self.open -= 1
-            self._listeners -= Counter([job] if job else [])  # without those that have none left
+            if job is not None:
+                self._forget_listener(job)
             span.set(
                 {"sidelane.stream.kind": kind, "sidelane.stream.resumed": resumed, "sidelane.stream.sent": stream.sent}
             )

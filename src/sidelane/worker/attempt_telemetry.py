@@ -121,7 +121,7 @@ class AttemptTelemetry:
 
     def _count_events(self, attempt: Attempt, entries: Sequence[NewEvent]) -> None:
         """Count events that are in the log, and report the first one of the attempt."""
-        written, own = attempt.written, [len(entry.data.encode()) for entry in entries if _is_own(entry)]
+        written, own = attempt.written, _own_sizes(entries)
         if own and not written.any and self._telemetry.wants(FirstEvent):
             fields = job_fields(attempt.record.spec)
             self._telemetry.report(FirstEvent(**fields, attempt=attempt.lease.attempt, seconds=attempt.seconds))
@@ -179,6 +179,11 @@ def _is_own(entry: NewEvent) -> bool:
     return entry.name not in (ATTEMPT, LOG)
 
 
+def _own_sizes(entries: Sequence[NewEvent]) -> list[int]:
+    """Return the bytes of the data of each of the task's own events."""
+    return [len(entry.data.encode()) for entry in entries if _is_own(entry)]
+
+
 def wait_of(claimed: Claimed) -> Wait | None:
     """Return for what a job waited before its attempt, or None if the source does not tell."""
     if claimed.waited is None:
@@ -201,8 +206,7 @@ def wait_of(claimed: Claimed) -> Wait | None:
 
 def report_events(telemetry: Telemetry, spec: JobSpec, lease: Lease, entries: Sequence[NewEvent]) -> None:
     """Report the task's own events that were written."""
-    sizes = [len(entry.data.encode()) for entry in entries if _is_own(entry)]
-    if sizes and telemetry.wants(EventsWritten):
+    if telemetry.wants(EventsWritten) and (sizes := _own_sizes(entries)):
         telemetry.report(EventsWritten(**job_fields(spec), attempt=lease.attempt, count=len(sizes), bytes=sum(sizes)))
 
 
